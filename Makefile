@@ -1,0 +1,35 @@
+# Everything is installed into .venv by scripts/setup.sh, which does nothing when all is there.
+#   make setup PYTHON=/path/to/python3.11    another Python than the first 3.11 on PATH
+#   make setup MPI=system                    the site's MPI instead of Intel MPI from the registry
+#   make test ARGS="-k schedule"             arguments for what the target runs
+PYTHON ?=
+MPI ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dry-run test check format clean
+
+help:     ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
+
+setup:    ## build .venv with the whole stack: once, about 6 minutes
+	@PYTHON="$(PYTHON)" MPI="$(MPI)" scripts/setup.sh
+
+dry-run: setup  ## train ResNet-50 for a few steps on this machine
+	.venv/bin/hvdtrain dry-run $(ARGS)
+
+test: setup  ## all tests
+	.venv/bin/python -m pytest $(ARGS)
+
+check: setup  ## ruff, mypy and the tests that need neither TensorFlow nor MPI ranks nor Slurm
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/python -m pytest -m "not tf and not ranks and not slurm" $(ARGS)
+
+format: setup  ## lay out the code as `make check` wants it
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+clean:    ## remove .venv and caches; the next target builds them anew
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""From what runs left behind to the paper's tables."""

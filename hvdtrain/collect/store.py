@@ -1,0 +1,168 @@
+"""Read a results folder: one folder per run, each with a plan and, once it ended, a record."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from hvdtrain.errors import InputError
+from hvdtrain.plan.record import PLAN_FILE, RECORD_FILE, SCHEMA_VERSION, Record
+from hvdtrain.plan.runplan import RunPlan
+
+T = TypeVar("T")
+
+# The record of 100,000 ranks is a tenth of this. A larger file is something else.
+_MAX_BYTES = 256 * 2**20
+# Above this, whole numbers are no longer exact in JSON readers, and nothing is that large.
+_MAX_IMAGES = 2**53
+_RECORD = msgspec.json.Decoder(Record)
+_PLAN = msgspec.json.Decoder(RunPlan)
+
+
+class Incomplete(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that left a plan and no record: it was cut off, or it still runs."""
+
+    run_id: str
+    plan: RunPlan
+
+
+class Malformed(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder or a file that cannot be believed, and why."""
+
+    path: Path
+    reason: str
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+def read_results(results: Path) -> Iterator[Record | Incomplete | Malformed]:
+    """What each run in a results folder left, in order of their folders' names.
+
+    Files, and folders with neither a plan nor a record, are not runs and are passed over. One
+    run is held at a time: thousands of long records need no memory.
+
+    Raises:
+        InputError: `results` is missing, is not a folder, or cannot be read; or it is the folder
+            of a single run.
+    """
+    try:
+        names = sorted(os.listdir(results))
+    except NotADirectoryError:
+        raise InputError("RESULTS", str(results), "a folder, and this is a file") from None
+    except FileNotFoundError:
+        fix = "name the folder that holds the folders of your runs; hvdtrain dry-run makes one"
+        raise InputError("RESULTS", str(results), "a folder that exists", fix) from None
+    except OSError as error:
+        raise InputError("RESULTS", str(results), _reason(error)) from None
+    if RECORD_FILE in names or PLAN_FILE in names:
+        fix = f"hvdtrain collect {results.resolve().parent}"
+        raise InputError("RESULTS", str(results), "the folder above: this is one run's own", fix)
+    for name in names:
+        found = _read_run(results / name)
+        if found is not None:
+            yield found
+
+
+def _read_run(folder: Path) -> Record | Incomplete | Malformed | None:
+    try:
+        names = os.listdir(folder)
+    except NotADirectoryError:
+        return None
+    except OSError as error:
+        return Malformed(path=folder, reason=_reason(error))
+    if RECORD_FILE in names:
+        return _read_record(folder / RECORD_FILE)
+    if PLAN_FILE in names:
+        return _read_plan(folder / PLAN_FILE)
+    return None
+
+
+def _read_plan(path: Path) -> Incomplete | Malformed:
+    plan = _read(path, _PLAN)
+    if isinstance(plan, Malformed):
+        return plan
+    contradiction = _plan_contradiction(plan)
+    if contradiction is not None:
+        return Malformed(path=path, reason=contradiction)
+    return Incomplete(run_id=path.parent.name, plan=plan)
+
+
+def _read_record(path: Path) -> Record | Malformed:
+    record = _read(path, _RECORD)
+    if isinstance(record, Malformed):
+        return record
+    contradiction = _contradiction(record, path.parent.name) or _plan_contradiction(record.plan)
+    return record if contradiction is None else Malformed(path=path, reason=contradiction)
+
+
+def _plan_contradiction(plan: RunPlan) -> str | None:
+    """Why a plan that fits its type was never made; None: nothing speaks against it."""
+    if plan.dataset.train_images > _MAX_IMAGES:
+        return "its plan has more training images than any data set"
+    if plan.global_batch * plan.steps_per_epoch > plan.dataset.train_images:
+        return "an epoch of its plan takes more images than the data set has"
+    return None
+
+
+def _contradiction(record: Record, folder: str) -> str | None:
+    """Why a record that fits its type is still not true; None: nothing speaks against it."""
+    if record.run_id != folder:
+        return f"its run_id is {record.run_id!r}: a record belongs in the folder of its name"
+    if record.kind == "measured" and record.plan.source.kind == "synthetic":
+        return "its kind is measured, and its plan has synthetic images"
+    if record.status == "completed" and record.failure is not None:
+        return "its status is completed, and it names a failure"
+    return None
+
+
+def _read(path: Path, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
+    try:
+        data = _read_regular(path)
+    except OSError as error:
+        return Malformed(path=path, reason=_reason(error))
+    if isinstance(data, Malformed):
+        return data
+    try:
+        return decoder.decode(data)
+    except InputError as error:
+        reason = f"{error.field}: {error.value!r} is not possible: {error.allowed}"
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        reason = str(error)
+    return Malformed(path=path, reason=_newer_schema(data) or reason)
+
+
+def _read_regular(path: Path) -> bytes | Malformed:
+    """The bytes of a file, unless it is a pipe or a device, which would never end."""
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            return Malformed(path=path, reason="not a regular file")
+        if status.st_size > _MAX_BYTES:
+            return Malformed(path=path, reason=f"larger than {_MAX_BYTES >> 20} MiB")
+        return file.read()
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _newer_schema(data: bytes) -> str | None:
+    """Says so when a newer hvdtrain wrote it: that is the fault, not the fields it added."""
+    try:
+        version = msgspec.json.decode(data, type=_Version).schema_version
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    if version <= SCHEMA_VERSION:
+        return None
+    return f"its schema_version is {version}, and this hvdtrain reads up to {SCHEMA_VERSION}"
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__

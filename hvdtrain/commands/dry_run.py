@@ -1,0 +1,163 @@
+"""`hvdtrain dry-run`: a short training run on this machine, the way a cluster runs it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from hvdtrain.errors import InputError, RunError
+from hvdtrain.machine import local_mpirun, read_mpi_family, read_topology
+from hvdtrain.plan.affinity import CoreMap, make_core_map
+from hvdtrain.plan.decode import load_json
+from hvdtrain.plan.record import RECORD_FILE, Record
+from hvdtrain.plan.settings import make_settings
+from hvdtrain.processor import itex_may_load, read_processor_flags
+from hvdtrain.stack import stack_variables
+
+DEFAULT_STEPS = 12
+
+
+@click.command()
+@click.option("--ranks", type=click.IntRange(1), help="Default: 2, or 1 on a single core.")
+@click.option(
+    "--batch", type=click.IntRange(1), default=16, show_default=True, help="Images per rank."
+)
+@click.option("--steps", type=click.IntRange(1), help=f"Updates. Default: {DEFAULT_STEPS}.")
+@click.option("--epochs", type=float, help="Passes over the data, instead of --steps.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of images (train/ and val/) or of TFRecord shards. Default: synthetic images.",
+)
+@click.option("--model", type=click.Choice(["resnet50", "small"]), default="resnet50")
+@click.option("--image-size", type=int, help="Pixels. Default: 224, or 32 for the small model.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
+@click.option("--recipe", default="linear-90", show_default=True, help="A name or a TOML file.")
+@click.option(
+    "--comm-cores",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Cores that only communicate; 0: communication shares the compute cores.",
+)
+@click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the record instead of the table.")
+def command(
+    ranks: int | None,
+    batch: int,
+    steps: int | None,
+    epochs: float | None,
+    data: Path | None,
+    model: str,
+    image_size: int | None,
+    precision: str,
+    recipe: str,
+    comm_cores: int,
+    results: Path,
+    as_json: bool,
+) -> None:
+    """Train for a few steps on this machine: real ranks, real reduction, pinned by the core map.
+
+    The ranks run `hvdtrain train`, as on a cluster, and leave a record. On synthetic images the
+    record says so: it is never a result to compare with the paper.
+
+    \b
+    Example:
+      hvdtrain dry-run --ranks 2 --batch 16 --steps 12
+    """
+    if steps is not None and epochs is not None:
+        raise InputError("--steps", steps, "either --steps or --epochs, not both")
+    if steps is None and epochs is None:
+        steps = DEFAULT_STEPS
+    topology = read_topology()
+    cores = len(topology.cores)
+    if ranks is not None and ranks > cores:
+        raise InputError("--ranks", ranks, f"1 to {cores}, one core each", f"--ranks {cores}")
+    core_map = make_core_map(topology, ranks or min(2, cores), comm_cores)
+    run_id = f"dry-run-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S-%f}"
+    words = [
+        *("--system", "local", "--nodes", "1", "--ranks-per-node", str(len(core_map.ranks))),
+        *("--rank-batch", str(batch), "--model", model, "--precision", precision),
+        *("--recipe", recipe, "--results", str(results), "--run-id", run_id),
+        *(("--steps", str(steps)) if steps is not None else ("--epochs", str(epochs))),
+        *(("--data", str(data)) if data is not None else ()),
+        *(("--image-size", str(image_size)) if image_size is not None else ()),
+    ]
+    _run_ranks(core_map, words)
+    record = load_json(results / run_id / RECORD_FILE, Record)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(record)).decode())
+    else:
+        _print_tables(record)
+    print(f"record: {results / run_id / RECORD_FILE}", file=sys.stderr)
+
+
+def _run_ranks(core_map: CoreMap, words: list[str]) -> None:
+    """Start the ranks and wait for them; what they print goes to stderr.
+
+    Raises:
+        RunError: They failed.
+        InputError: They refused the input, and said why.
+    """
+    environ = {**os.environ, **stack_variables(Path(sys.prefix), os.environ)}
+    family = read_mpi_family(environ)
+    launcher, launcher_variables = local_mpirun(len(core_map.ranks), family)
+    layers = make_settings(core_map, family, itex_may_load(read_processor_flags()))
+    environ |= launcher_variables
+    environ |= {setting.name: setting.value for layer in layers for setting in layer.settings}
+    command_words = [*launcher, sys.executable, "-m", "hvdtrain", "train", *words]
+    with subprocess.Popen(command_words, env=environ, stdout=sys.stderr.fileno()) as ranks:
+        try:
+            exit_code = ranks.wait()
+        except KeyboardInterrupt:
+            # The terminal has sent the signal to the ranks as well: let them write their record.
+            exit_code = ranks.wait()
+    if exit_code == InputError.exit_code:
+        raise SystemExit(InputError.exit_code)
+    if exit_code != 0:
+        raise RunError(f"the ranks ended with exit code {exit_code}", "their messages are above")
+
+
+def _print_tables(record: Record) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    plan = record.plan
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    speed = Table(
+        title=f"{plan.model.name}, {record.kind} images, {record.status}", box=box.MARKDOWN
+    )
+    for heading in (
+        "ranks",
+        "batch per rank",
+        "images/s per rank",
+        "images/s in all",
+        "seconds per step",
+        "allreduce",
+    ):
+        speed.add_column(heading, justify="right")
+    total = record.images_per_second
+    speed.add_row(
+        str(plan.ranks),
+        str(plan.rank_batch),
+        "-" if total is None else f"{total / plan.ranks:.2f}",
+        "-" if total is None else f"{total:.2f}",
+        "-" if record.seconds_per_step is None else f"{record.seconds_per_step:.3f}",
+        "-" if record.allreduce_share is None else f"{record.allreduce_share:.1%}",
+    )
+    console.print(speed)
+    places = Table(title="where the threads sat", box=box.MARKDOWN)
+    for heading in ("rank", "host", "compute", "communication", "data"):
+        places.add_column(heading)
+    for place in record.placement:
+        places.add_row(str(place.rank), place.host, place.compute, place.communication, place.data)
+    console.print(places)

@@ -1,0 +1,32 @@
+"""Where a user keeps system files of their own: an option that several commands share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from hvdtrain.errors import InputError
+
+systems_option = click.option(
+    "--systems-dir",
+    type=click.Path(path_type=Path),
+    envvar="HVDTRAIN_SYSTEMS",
+    help="Folder of your own system files; they take precedence. "
+    "Default: ~/.config/hvdtrain/systems.",
+)
+
+
+def systems_folder(given: Path | None) -> Path:
+    """The folder of the user's system files; it may not exist.
+
+    Raises:
+        InputError: A folder was given and is not there.
+    """
+    if given is not None:
+        if not given.is_dir():
+            raise InputError("--systems-dir", str(given), "a folder that exists")
+        return given.absolute()
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return Path(config) / "hvdtrain" / "systems"

@@ -1,0 +1,106 @@
+"""`hvdtrain train`: what every rank runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hvdtrain.errors import InputError
+from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
+from hvdtrain.plan.recipe import load_recipe
+from hvdtrain.plan.text import require_name
+
+
+@click.command()
+@click.option("--system", default="local", show_default=True, help="Name kept in the record.")
+@click.option("--nodes", type=click.IntRange(1), help="Planned nodes; checked at the start.")
+@click.option("--ranks-per-node", type=click.IntRange(1), help="Planned ranks on each node.")
+@click.option(
+    "--rank-batch", type=click.IntRange(1), default=32, show_default=True, help="Images per rank."
+)
+@click.option("--recipe", default="linear-90", show_default=True, help="A name or a TOML file.")
+@click.option("--epochs", type=float, help="Stretch the recipe to this many epochs.")
+@click.option("--steps", type=click.IntRange(1), help="End the run after this many updates.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of images (train/ and val/) or of TFRecord shards. Default: synthetic images.",
+)
+@click.option(
+    "--images-per-epoch",
+    type=click.IntRange(1),
+    default=IMAGENET_TRAIN_IMAGES,
+    show_default=True,
+    help="Images of a synthetic epoch.",
+)
+@click.option("--model", type=click.Choice(["resnet50", "small"]), default="resnet50")
+@click.option("--model-version", type=click.Choice(["v1", "v1.5"]), default="v1")
+@click.option("--image-size", type=int, help="Pixels. Default: 224, or 32 for the small model.")
+@click.option("--classes", type=int, help="Default: as many as the data has.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True
+)
+@click.option("--run-id", help="Name of this run's folder. Default: from the time and the plan.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files as well.")
+def command(
+    system: str,
+    nodes: int | None,
+    ranks_per_node: int | None,
+    rank_batch: int,
+    recipe: str,
+    epochs: float | None,
+    steps: int | None,
+    data: Path | None,
+    images_per_epoch: int,
+    model: str,
+    model_version: str,
+    image_size: int | None,
+    classes: int | None,
+    precision: str,
+    seed: int,
+    results: Path,
+    run_id: str | None,
+    tensorboard: bool,
+) -> None:
+    """Train as one rank. Started by mpirun, srun or ibrun it joins the others; alone it is one.
+
+    The run leaves plan.json, metrics.jsonl and record.json in a folder of its own under the
+    results folder. Progress goes to stderr.
+
+    \b
+    Example:
+      mpirun -n 2 hvdtrain train --model small --data cifar10 --epochs 3
+    """
+    from hvdtrain.stack import ensure_stack
+
+    ensure_stack()
+    from hvdtrain.train.options import TrainOptions
+    from hvdtrain.train.start import start_rank
+
+    if epochs is not None and not 0 < epochs <= 10000:
+        raise InputError("--epochs", epochs, "above 0, at most 10000")
+    start_rank(
+        TrainOptions(
+            system=system,
+            nodes=nodes,
+            ranks_per_node=ranks_per_node,
+            rank_batch=rank_batch,
+            recipe=load_recipe(recipe),
+            epochs=epochs,
+            steps=steps,
+            data=data,
+            images_per_epoch=images_per_epoch,
+            model=model,
+            model_version=model_version,
+            image_size=image_size,
+            classes=classes,
+            precision=precision,
+            seed=seed,
+            results=results,
+            run_id=None if run_id is None else require_name("--run-id", run_id),
+            tensorboard=tensorboard,
+        )
+    )

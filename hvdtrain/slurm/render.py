@@ -1,0 +1,153 @@
+"""From a job plan to the text of its script."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import jinja2
+import msgspec
+
+from hvdtrain import __version__
+from hvdtrain.errors import InputError
+from hvdtrain.plan.describe import describe_job
+from hvdtrain.plan.job import JobPlan
+from hvdtrain.plan.settings import Layer
+from hvdtrain.plan.text import unknown_name
+from hvdtrain.resources import resource_folder
+from hvdtrain.slurm.launcher import launch_words
+from hvdtrain.slurm.quoting import (
+    comment,
+    directive,
+    finalize,
+    join_rendered,
+    quote_words,
+    refuse_quoted_values,
+)
+
+SUFFIX = ".sh.j2"
+
+
+class ScriptEnvironment(jinja2.Environment):
+    """Jinja for shell scripts: an undefined name is an error, and every value quotes itself."""
+
+    # What blocks, macros and super() give back has been through `finalize` already.
+    concat = staticmethod(join_rendered)
+
+    def __init__(self, loader: jinja2.BaseLoader) -> None:
+        super().__init__(
+            loader=loader,
+            undefined=jinja2.StrictUndefined,
+            finalize=finalize,
+            keep_trailing_newline=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.filters.update(comment=comment, directive=directive, words=quote_words)
+
+    def preprocess(self, source: str, name: str | None = None, filename: str | None = None) -> str:
+        """Refuse a template in which a value would not stand for itself."""
+        try:
+            refuse_quoted_values(source)
+        except ValueError as error:
+            raise jinja2.TemplateError(str(error)) from None
+        return super().preprocess(source, name, filename)
+
+
+def template_names() -> list[str]:
+    """The shipped templates, as `--template` calls them."""
+    files = resource_folder("templates").glob(f"*{SUFFIX}")
+    return sorted(file.name.removesuffix(SUFFIX) for file in files)
+
+
+def render_script(plan: JobPlan) -> str:
+    """The whole script.
+
+    Raises:
+        InputError: The template does not exist, or does not work.
+    """
+    name, environment = _find_template(plan.template)
+    slurm, run = plan.slurm, plan.run
+    detect = plan.system.node.numbering == "detect"
+    try:
+        return environment.get_template(name).render(
+            plan=plan,
+            version=__version__,
+            description=describe_job(plan),
+            detect=detect,
+            map_names=[
+                setting.name
+                for layer in plan.layers
+                for setting in layer.settings
+                if setting.from_map
+            ],
+            layers=_counts(plan.layers) if detect else plan.layers,
+            rank_launch=launch_words(
+                slurm, run.nodes, run.ranks_per_node, plan.directives.get("cpus-per-task")
+            ),
+            node_launch=launch_words(slurm, run.nodes, 1),
+            train_options=train_options(plan),
+        )
+    except InputError:
+        raise
+    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        raise InputError("--template", plan.template, f"a template that works: {error}") from None
+
+
+def train_options(plan: JobPlan) -> tuple[tuple[str, str], ...]:
+    """Options of `hvdtrain train` that the plan decides, the usual ones of the model left out."""
+    run, model = plan.run, plan.run.model
+    options = [
+        ("--system", run.system),
+        ("--nodes", str(run.nodes)),
+        ("--ranks-per-node", str(run.ranks_per_node)),
+        ("--rank-batch", str(run.rank_batch)),
+        ("--recipe", plan.recipe),
+    ]
+    if plan.request.epochs is not None:
+        options.append(("--epochs", f"{plan.request.epochs:g}"))
+    usual = type(model)()
+    for field, option in (
+        ("name", "--model"),
+        ("version", "--model-version"),
+        ("image_size", "--image-size"),
+        ("classes", "--classes"),
+        ("precision", "--precision"),
+    ):
+        if getattr(model, field) != getattr(usual, field):
+            options.append((option, str(getattr(model, field))))
+    if run.source.kind == "synthetic":
+        options.append(("--images-per-epoch", str(run.dataset.train_images)))
+    return tuple(options)
+
+
+def _find_template(name: str) -> tuple[str, ScriptEnvironment]:
+    """The template's name for the loader, and an environment that finds it and what it extends."""
+    folders = [resource_folder("templates")]
+    if "/" in name or (name.endswith(".j2") and Path(name).is_file()):
+        folders.insert(0, Path(name).parent)
+        name = Path(name).name
+    else:
+        name = name.removesuffix(SUFFIX) + SUFFIX
+    if not (folders[0] / name).is_file():
+        raise unknown_name(
+            "--template", name.removesuffix(SUFFIX), template_names(), ", or the path of a file"
+        )
+    return name, _environment(tuple(folders))
+
+
+@functools.cache
+def _environment(folders: tuple[Path, ...]) -> ScriptEnvironment:
+    """One for each search path: it keeps the templates that it has compiled."""
+    return ScriptEnvironment(jinja2.FileSystemLoader(folders))
+
+
+def _counts(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The settings that do not depend on how the node numbers its processors."""
+    kept = (
+        msgspec.structs.replace(
+            layer, settings=tuple(item for item in layer.settings if not item.from_map)
+        )
+        for layer in layers
+    )
+    return tuple(layer for layer in kept if layer.settings)

@@ -1,0 +1,1 @@
+"""The part that runs on the ranks. Nothing outside it knows TensorFlow or Horovod."""

@@ -1,0 +1,100 @@
+"""Which examples each rank reads in each step: a pure function of seed, epoch, step and rank.
+
+Step s of an epoch takes the s-th block of global_batch examples from the epoch's permutation, and
+each rank its part of that block. So no example comes twice in an epoch, every rank has the same
+number of steps, a step's examples do not depend on how many ranks share them, and a run can start
+at any step without reading what went before. What is left of the permutation after the last whole
+block is dropped: other examples in every epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hvdtrain.errors import RunError
+
+Examples = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One rank's part of every global batch.
+
+    Attributes:
+        rank: 0 .. ranks - 1.
+        ranks: Ranks in all.
+        rank_batch: Images per rank and step.
+    """
+
+    rank: int
+    ranks: int
+    rank_batch: int
+
+    @property
+    def global_batch(self) -> int:
+        """Images per step over all ranks."""
+        return self.ranks * self.rank_batch
+
+
+def permute(images: int, seed: int, epoch: int) -> Examples:
+    """The order of all examples in one epoch: int64 [images], a permutation of 0 .. images - 1.
+
+    Args:
+        images: Training images, at least 1.
+        seed: 0 .. 2^64 - 1.
+        epoch: 0-based.
+    """
+    key = np.array([seed, epoch], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key)).permutation(images)
+
+
+def augmentation_keys(seed: int, epoch: int) -> Examples:
+    """Two numbers that, with an example's index, seed its random crop and its flip: int64 [2]."""
+    state = np.random.SeedSequence([seed, epoch]).generate_state(2, np.uint64)
+    return (state >> np.uint64(1)).astype(np.int64)
+
+
+def step_examples(
+    permutation: Examples, step: int, shard: Shard, corrupt: Collection[int] = ()
+) -> Examples:
+    """What one rank reads in one step of an epoch: int64 [rank_batch].
+
+    Args:
+        permutation: The epoch's order.
+        step: 0-based within the epoch.
+        shard: The rank's part.
+        corrupt: Examples that cannot be decoded; each is replaced by `substitute`.
+    """
+    first = step * shard.global_batch + shard.rank * shard.rank_batch
+    examples = permutation[first : first + shard.rank_batch].copy()
+    if corrupt:
+        for i, example in enumerate(examples.tolist()):
+            if example in corrupt:
+                examples[i] = substitute(permutation, first + i, corrupt)
+    return examples
+
+
+def substitute(permutation: Examples, position: int, corrupt: Collection[int]) -> int:
+    """The example that stands in for a corrupt one: the next sound one half an epoch away.
+
+    It depends on the position in the order and on what is corrupt, not on when that was noticed.
+    Half an epoch away it is as good as never in the same step.
+
+    Raises:
+        RunError: All examples are corrupt.
+    """
+    images = len(permutation)
+    for distance in range(images):
+        example = int(permutation[(position + images // 2 + distance) % images])
+        if example not in corrupt:
+            return example
+    raise RunError("no training image can be decoded", "check the data")
+
+
+def validation_examples(images: int, shard: Shard) -> Examples:
+    """The validation examples of one rank: every `ranks`-th, so ranks differ by at most one."""
+    return np.arange(shard.rank, images, shard.ranks, dtype=np.int64)

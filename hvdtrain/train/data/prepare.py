@@ -1,0 +1,172 @@
+"""Writes TFRecord shards from image folders, so that an interrupted run can go on.
+
+A shard is written under a hidden name and renamed when it is whole; then a line goes into the
+journal. The same command finds the journal and goes on behind it. The manifest comes last.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import tensorflow as tf
+
+from hvdtrain.errors import InputError, RunError
+from hvdtrain.train.data.faults import explain
+from hvdtrain.train.data.folders import FolderSplit, ImageFolders, list_folders
+from hvdtrain.train.data.manifest import MANIFEST_NAME, Manifest, Origin, Shard, load_manifest
+from hvdtrain.train.data.order import Examples, permute
+from hvdtrain.train.data.shardwriter import Progress, ShardWriter, sync_file
+
+JOURNAL_NAME = ".prepare-data.jsonl"
+
+
+@dataclass(frozen=True)
+class PrepareJob:
+    """What to write.
+
+    Attributes:
+        source: Image folders.
+        destination: Folder for the shards.
+        train_shards: Number of training shards.
+        validation_shards: Number of validation shards.
+        seed: Of the shuffle, 0 .. 2^64 - 1.
+        size: Shrink images to this many pixels on the shorter side; None keeps the files.
+    """
+
+    source: Path
+    destination: Path
+    train_shards: int
+    validation_shards: int
+    seed: int = 0
+    size: int | None = None
+
+
+def prepare(job: PrepareJob, progress: Progress) -> Manifest:
+    """Write all shards that are not there yet, and the manifest.
+
+    Raises:
+        InputError: The source is no image folder, there are more shards than images, or the
+            destination holds something else.
+        RunError: A shard cannot be written, or holds no image that can be decoded.
+    """
+    folders = list_folders(job.source)
+    _check_shards("--shards", job.train_shards, len(folders.train.names))
+    _check_shards("--validation-shards", job.validation_shards, len(folders.validation.names))
+    origin = Origin(
+        source_fingerprint=folders.fingerprint(),
+        train_shards=job.train_shards,
+        validation_shards=job.validation_shards,
+        seed=job.seed,
+        size=job.size,
+    )
+    whole = _find_whole(job.destination, origin)
+    if whole is not None:
+        return whole
+    try:
+        done = _open_journal(job.destination, origin)
+        manifest = _write_missing(job, origin, folders, done, progress)
+        _write_atomically(job.destination / MANIFEST_NAME, msgspec.json.encode(manifest))
+        (job.destination / JOURNAL_NAME).unlink()
+    except (OSError, tf.errors.OpError) as error:
+        reason = error.strerror if isinstance(error, OSError) else explain(error)
+        raise RunError(
+            f"{job.destination}: {reason}",
+            "make room or change the destination; the same command goes on where it stopped",
+        ) from error
+    return manifest
+
+
+def _check_shards(option: str, shards: int, images: int) -> None:
+    if not 1 <= shards <= images:
+        raise InputError(option, shards, f"1 to the number of images, {images}")
+
+
+def _find_whole(destination: Path, origin: Origin) -> Manifest | None:
+    """The manifest of an earlier run of the same job that came to its end."""
+    if not destination.is_dir():
+        return None
+    manifest = load_manifest(destination)
+    if manifest is not None and manifest.origin != origin:
+        _refuse(destination, "it holds shards of other images or with other options")
+    return manifest
+
+
+def _open_journal(destination: Path, origin: Origin) -> dict[str, Shard]:
+    """The shards that an earlier run of the same job has finished; a new journal if none has."""
+    destination.mkdir(parents=True, exist_ok=True)
+    journal = destination / JOURNAL_NAME
+    if not journal.exists():
+        if any(destination.iterdir()):
+            _refuse(destination, "it is not empty")
+        _write_atomically(journal, msgspec.json.encode(origin) + b"\n")
+        return {}
+    first, *lines = journal.read_bytes().split(b"\n")
+    try:
+        same = msgspec.json.decode(first, type=Origin) == origin
+        # What follows the last line feed was cut off by the interruption.
+        shards = [msgspec.json.decode(line, type=Shard) for line in lines[:-1]]
+    except msgspec.DecodeError:
+        same, shards = False, []
+    if not same:
+        _refuse(destination, "it holds the beginning of other shards")
+    whole = [
+        shard
+        for shard in shards
+        if (destination / shard.name).is_file()
+        and (destination / shard.name).stat().st_size == shard.size_bytes
+    ]
+    _write_atomically(journal, b"".join(msgspec.json.encode(x) + b"\n" for x in (origin, *whole)))
+    return {shard.name: shard for shard in whole}
+
+
+def _refuse(destination: Path, reason: str) -> None:
+    allowed = f"a new or empty folder, or one that the same command has begun; {reason}"
+    raise InputError("DEST", str(destination), allowed, "give another folder")
+
+
+def _write_missing(
+    job: PrepareJob,
+    origin: Origin,
+    folders: ImageFolders,
+    done: dict[str, Shard],
+    progress: Progress,
+) -> Manifest:
+    splits = {"train": folders.train, "validation": folders.validation}
+    counts = {"train": job.train_shards, "validation": job.validation_shards}
+    plans = {split: _plan_shards(split, splits[split], counts[split], job.seed) for split in splits}
+    earlier = sum(
+        len(examples) for plan in plans.values() for name, examples in plan.items() if name in done
+    )
+    progress.started(sum(len(split.names) for split in splits.values()), earlier)
+    shards: dict[str, tuple[Shard, ...]] = {}
+    with open(job.destination / JOURNAL_NAME, "ab") as journal:
+        for split, plan in plans.items():
+            writer = ShardWriter(
+                splits[split], folders.classes, job.destination, job.size, progress
+            )
+            for name, examples in plan.items():
+                if name not in done:
+                    done[name] = writer.write(name, examples)
+                    journal.write(msgspec.json.encode(done[name]) + b"\n")
+                    journal.flush()
+                    os.fsync(journal.fileno())
+                    progress.finished(done[name])
+            shards[split] = tuple(done[name] for name in plan)
+    return Manifest(schema_version=1, origin=origin, classes=folders.classes, **shards)
+
+
+def _plan_shards(split: str, images: FolderSplit, shards: int, seed: int) -> dict[str, Examples]:
+    """Which images go into which shard: shuffled, and in parts that differ by one at most."""
+    parts = np.array_split(permute(len(images.names), seed, 0), shards)
+    return {f"{split}-{i:05d}-of-{shards:05d}": part for i, part in enumerate(parts)}
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name.lstrip('.')}.partial")
+    temporary.write_bytes(content)
+    sync_file(temporary)
+    temporary.rename(path)

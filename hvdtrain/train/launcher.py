@@ -1,0 +1,74 @@
+"""What the launcher told this process: which rank it is, and of how many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hvdtrain.errors import RunError
+
+
+@dataclass(frozen=True)
+class LauncherVariables:
+    """Where a launcher keeps the three numbers. Five lines port hvdtrain to another one."""
+
+    name: str
+    rank: str
+    ranks: str
+    local_rank: str
+
+
+LAUNCHERS = (
+    LauncherVariables("Intel MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
+    LauncherVariables(
+        "Open MPI",
+        "OMPI_COMM_WORLD_RANK",
+        "OMPI_COMM_WORLD_SIZE",
+        "OMPI_COMM_WORLD_LOCAL_RANK",
+    ),
+    LauncherVariables(
+        "MVAPICH2", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK"
+    ),
+    # Last: inside a job, mpirun's processes carry Slurm's variables of mpirun itself.
+    LauncherVariables("Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A process as its launcher sees it. Alone, it is rank 0 of 1."""
+
+    launcher: str
+    rank: int
+    ranks: int
+    local_rank: int
+
+
+def read_launch(environ: Mapping[str, str]) -> Launch:
+    """What the first launcher that left its variables says.
+
+    Slurm's batch shell is a step of one task, so a process started there without srun is alone.
+
+    Raises:
+        RunError: A variable is not a number, or the rank is not below the number of ranks.
+    """
+    for names in LAUNCHERS:
+        # srun with PMI sets PMI_RANK and PMI_SIZE, and the local rank in a variable of its own.
+        local_rank = environ.get(names.local_rank, environ.get("SLURM_LOCALID", "0"))
+        if names.rank not in environ or names.ranks not in environ:
+            continue
+        try:
+            launch = Launch(
+                names.name, int(environ[names.rank]), int(environ[names.ranks]), int(local_rank)
+            )
+        except ValueError:
+            launch = None
+        if launch is None or not 0 <= launch.local_rank <= launch.rank < launch.ranks:
+            raise RunError(
+                f"{names.name} says {names.rank}={environ[names.rank]!r}, "
+                f"{names.ranks}={environ[names.ranks]!r}, local rank {local_rank!r}: "
+                "this is no place in a world",
+                "start hvdtrain train with mpirun, srun or ibrun, or alone",
+            )
+        return launch
+    return Launch("no launcher", 0, 1, 0)

@@ -1,0 +1,53 @@
+"""What `hvdtrain train` was asked to do, before anything heavy is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvdtrain.plan.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """The options of a rank.
+
+    Attributes:
+        system: Name of the system, for the record.
+        nodes: Nodes that were planned; None: as many as the ranks are on.
+        ranks_per_node: Ranks on each; None: the ranks divided by the nodes.
+        rank_batch: Images of a rank in one step.
+        recipe: How to train.
+        epochs: Stretches the recipe; None: its own length.
+        steps: Ends the run early; None: the whole recipe.
+        data: Folder of images or TFRecords; None: synthetic.
+        images_per_epoch: Images of a synthetic epoch.
+        model: `resnet50` or `small`.
+        model_version: `v1` or `v1.5`.
+        image_size: Pixels; None: 224 for resnet50 and 32 for small.
+        classes: None: as many as the data has.
+        precision: `fp32` or `bf16`.
+        seed: Of weights, data order and augmentation.
+        results: Folder of all runs.
+        run_id: Name of this run's folder; None: made from the time and the plan.
+        tensorboard: Whether to write TensorBoard's event files as well.
+    """
+
+    system: str
+    nodes: int | None
+    ranks_per_node: int | None
+    rank_batch: int
+    recipe: Recipe
+    epochs: float | None
+    steps: int | None
+    data: Path | None
+    images_per_epoch: int
+    model: str
+    model_version: str
+    image_size: int | None
+    classes: int | None
+    precision: str
+    seed: int
+    results: Path
+    run_id: str | None
+    tensorboard: bool

@@ -1,0 +1,123 @@
+"""Puts this rank's threads on the cores that the core map gives it, and reads back where they are.
+
+A thread inherits its mask from the thread that starts it, so the order of things decides: first
+the process goes to its compute cores, then TensorFlow is imported and starts its pools there.
+Horovod and oneCCL pin their own threads from their own variables. The threads that load data are
+known by when they appeared, and are moved to theirs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from hvdtrain.errors import RunError
+from hvdtrain.plan.settings import COMPUTE_CPUS, DATA_CPUS, kmp_affinity
+from hvdtrain.units import format_cpu_list, parse_cpu_list
+
+T = TypeVar("T")
+TASKS = Path("/proc/self/task")
+
+
+@dataclass(frozen=True)
+class RankPins:
+    """Processor ids of this rank's compute and data-loading threads."""
+
+    compute: tuple[int, ...]
+    data: tuple[int, ...]
+
+
+def read_pins(environ: Mapping[str, str], local_rank: int) -> RankPins | None:
+    """This rank's entry in the core map of the environment; None when there is no map.
+
+    Raises:
+        RunError: The map has no entry for this local rank.
+    """
+    if COMPUTE_CPUS not in environ:
+        return None
+    return RankPins(
+        compute=_entry(environ, COMPUTE_CPUS, local_rank),
+        data=_entry(environ, DATA_CPUS, local_rank),
+    )
+
+
+def _entry(environ: Mapping[str, str], name: str, local_rank: int) -> tuple[int, ...]:
+    lists = environ.get(name, "").split(":")
+    if local_rank >= len(lists) or not lists[local_rank]:
+        raise RunError(
+            f"{name}={environ.get(name, '')!r} has no entry for local rank {local_rank}",
+            "the core map must be made for as many ranks per node as are started",
+        )
+    return parse_cpu_list(lists[local_rank], name)
+
+
+def pin_process(pins: RankPins) -> None:
+    """Put this process on its compute cores. Call before TensorFlow is imported.
+
+    Raises:
+        RunError: The node or the job does not allow those processors.
+    """
+    try:
+        os.sched_setaffinity(0, pins.compute)
+    except OSError as error:
+        allowed = format_cpu_list(os.sched_getaffinity(0))
+        raise RunError(
+            f"the compute cores {format_cpu_list(pins.compute)} cannot be used "
+            f"({error.strerror}): this process may run on {allowed}",
+            "ask for whole nodes, or make the core map with: hvdtrain cores --detect",
+        ) from None
+    os.environ.setdefault("KMP_AFFINITY", kmp_affinity(pins.compute))
+
+
+def thread_ids() -> frozenset[int]:
+    """The threads of this process now."""
+    return frozenset(int(entry) for entry in os.listdir(TASKS))
+
+
+def pin_threads(threads: frozenset[int], cpus: tuple[int, ...]) -> None:
+    """Put the threads on the processors; a thread that has ended meanwhile is left alone."""
+    for thread in threads:
+        try:
+            os.sched_setaffinity(thread, cpus)
+        except ProcessLookupError:
+            continue
+
+
+class LoaderThreads:
+    """The threads that load data, known by when they appeared, and moved to where they belong.
+
+    Attributes:
+        cpus: Where the kernel lets them run, by its own word after the move.
+        alive: Those that were started and may still be there.
+    """
+
+    def __init__(self, pins: RankPins | None) -> None:
+        self._pins = pins
+        self.cpus: frozenset[int] = frozenset()
+        self.alive: frozenset[int] = frozenset()
+
+    def follow(self, batches: Iterable[T]) -> Iterator[T]:
+        """The same batches; the threads that start with the first one are moved."""
+        before = thread_ids()
+        for number, batch in enumerate(batches):
+            if number == 0:
+                started = thread_ids() - before
+                if self._pins is not None:
+                    pin_threads(started, self._pins.data)
+                self.cpus |= allowed_cpus(started)
+                self.alive = (self.alive | started) & thread_ids()
+            yield batch
+
+
+def allowed_cpus(threads: frozenset[int]) -> frozenset[int]:
+    """The processors on which the kernel lets any of these threads run; empty for no thread."""
+    cpus: set[int] = set()
+    for thread in threads:
+        try:
+            cpus |= os.sched_getaffinity(thread)
+        except ProcessLookupError:
+            continue
+    return frozenset(cpus)

@@ -1,0 +1,213 @@
+"""One rank's run, from joining the world to the record.
+
+Importing this module imports TensorFlow, so the process must be on its cores before: see `start`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from dataclasses import dataclass, field
+
+from hvdtrain.errors import HvdtrainError
+from hvdtrain.plan.record import EvaluationResult, RankPlacement, Record, Status, Versions
+from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.train.batchnorm import average_batchnorm
+from hvdtrain.train.data.pipeline import open_pipeline
+from hvdtrain.train.digest import weights_sha256
+from hvdtrain.train.evaluate import Evaluator
+from hvdtrain.train.folder import RunFolder
+from hvdtrain.train.interrupt import Interrupted, signals_interrupt
+from hvdtrain.train.launcher import Launch
+from hvdtrain.train.loop import DivergedError, Hooks, Journey, TrainingLoop
+from hvdtrain.train.metrics import make_log
+from hvdtrain.train.model import make_model
+from hvdtrain.train.optimizer import MomentumSGD
+from hvdtrain.train.options import TrainOptions
+from hvdtrain.train.pinning import LoaderThreads, RankPins, allowed_cpus, thread_ids
+from hvdtrain.train.planning import make_run_id, make_run_plan
+from hvdtrain.train.progress import make_reporter
+from hvdtrain.train.provenance import read_git_commit, read_slurm_job_id, read_versions
+from hvdtrain.train.reduce import GradientMean, broadcast_state
+from hvdtrain.train.step import make_train_step
+from hvdtrain.train.weights import save_weights
+from hvdtrain.train.world import (
+    World,
+    check_plan_size,
+    gather,
+    gather_equal,
+    join_world,
+    leave_world,
+    library_version,
+    share,
+)
+from hvdtrain.units import format_cpu_list
+
+
+@dataclass
+class Session:
+    """What is known of the run so far. Whatever happens, a record can be made of it."""
+
+    world: World
+    plan: RunPlan
+    folder: RunFolder
+    versions: Versions
+    git_commit: str | None
+    started: datetime.datetime
+    clock_started: float
+    journey: Journey = field(default_factory=Journey)
+    placement: tuple[RankPlacement, ...] = ()
+    allreduce_share: float | None = None
+    weights_sha256: str | None = None
+
+
+def run_session(
+    options: TrainOptions, launch: Launch, pins: RankPins | None, itex: str | None
+) -> None:
+    """Train as one rank among all. Returns when the record is written.
+
+    Raises:
+        InputError: The data, the model or the plan is not possible.
+        RunError: The world is not whole, or the run failed. Other ranks may be waiting for this
+            one: the caller must end them.
+        Interrupted: A signal asked the run to end.
+    """
+    git_commit = read_git_commit()
+    before = thread_ids()
+    world = join_world(launch)
+    communication = thread_ids() - before
+    session = _open_session(options, world, git_commit, itex)
+    try:
+        with signals_interrupt():
+            _train(session, options, pins, communication)
+    except BaseException as error:
+        session.folder.close(_make_record(session, *_verdict(error, world)))
+        raise
+    if world.is_first:
+        session.folder.close(_make_record(session, "completed", None))
+    leave_world()
+
+
+def _open_session(
+    options: TrainOptions, world: World, git_commit: str | None, itex: str | None
+) -> Session:
+    """Agree on the plan and the folder, and check that all ranks are of one kind."""
+    clock_started = time.monotonic()
+    started = share(datetime.datetime.now(datetime.UTC))
+    plan = make_run_plan(options, world)
+    check_plan_size(plan.ranks_per_node, plan.nodes, world)
+    versions = read_versions(library_version(), itex)
+    gather_equal("versions of the stack", versions, world)
+    gather_equal("plan and data", plan, world)
+    run_id = options.run_id or make_run_id(plan, started)
+    if world.is_first:
+        RunFolder.create(options.results, run_id, plan)
+    folder = RunFolder(options.results / share(run_id))
+    return Session(world, plan, folder, versions, git_commit, started, clock_started)
+
+
+def _train(
+    session: Session, options: TrainOptions, pins: RankPins | None, communication: frozenset[int]
+) -> None:
+    plan, world = session.plan, session.world
+    model = make_model(plan.model, plan.seed)
+    optimizer = MomentumSGD(model.trainable_variables, plan.recipe.momentum)
+    broadcast_state([*model.variables, *optimizer.slots], world.ranks)
+    step = make_train_step(
+        model,
+        optimizer,
+        GradientMean(world.ranks),
+        rank_batch=plan.rank_batch,
+        ranks=world.ranks,
+    )
+    evaluator = Evaluator(model, world.ranks)
+    loaders = LoaderThreads(pins)
+    pipeline = open_pipeline(plan, world.rank, len(pins.data) if pins else 1)
+
+    def evaluate() -> EvaluationResult:
+        average_batchnorm(model, world.ranks)
+        return evaluator.evaluate(loaders.follow(pipeline.validation()))
+
+    with (
+        make_reporter(world.is_first, plan.total_steps) as reporter,
+        make_log(session.folder, world.is_first, options.tensorboard) as log,
+    ):
+        reporter.say(_opening(plan, session))
+        hooks = Hooks(evaluate, log, reporter)
+        batches = loaders.follow(pipeline.training())
+        TrainingLoop(plan, step, batches, hooks, session.journey).run()
+    session.placement = _gather_placement(world, communication, loaders)
+    _gather_share(session)
+    session.weights_sha256 = weights_sha256(model.variables)
+    gather_equal("final weights", session.weights_sha256, world)
+    if world.is_first:
+        save_weights(model, session.folder.path)
+
+
+def _opening(plan: RunPlan, session: Session) -> str:
+    return (
+        f"{plan.model.name} {plan.model.image_size}x{plan.model.image_size} "
+        f"{plan.model.precision}, {plan.recipe.name}, {plan.ranks} ranks x {plan.rank_batch} = "
+        f"global batch {plan.global_batch}, {plan.total_steps} steps, "
+        f"peak learning rate {plan.schedule.peak_lr:.4g}; results in {session.folder.path}"
+    )
+
+
+def _gather_placement(
+    world: World, communication: frozenset[int], loaders: LoaderThreads
+) -> tuple[RankPlacement, ...]:
+    """Where every rank's threads may run, by the kernel's word. Collective."""
+    compute = thread_ids() - communication - loaders.alive
+    own = RankPlacement(
+        rank=world.rank,
+        host=world.hosts[world.rank],
+        compute=format_cpu_list(allowed_cpus(compute)),
+        communication=format_cpu_list(allowed_cpus(communication)),
+        data=format_cpu_list(loaders.cpus),
+    )
+    return tuple(gather(own))
+
+
+def _gather_share(session: Session) -> None:
+    shares = [share for share in gather(session.journey.clock.exposed_share) if share is not None]
+    session.allreduce_share = sum(shares) / len(shares) if shares else None
+
+
+def _verdict(error: BaseException, world: World) -> tuple[Status, str]:
+    """How the run ended, and why, in the words of the rank that says it."""
+    where = f"rank {world.rank} on {world.hosts[world.rank]}"
+    match error:
+        case DivergedError():
+            return "diverged", error.message
+        case Interrupted() | KeyboardInterrupt():
+            return "interrupted", f"{where}: {error}"
+        case HvdtrainError():
+            return "failed", f"{where}: {error}"
+        case _:
+            return "failed", f"{where}: {type(error).__name__}: {error}"
+
+
+def _make_record(session: Session, status: Status, failure: str | None) -> Record:
+    plan, world, clock = session.plan, session.world, session.journey.clock
+    seconds_per_step = clock.mean_seconds
+    return Record(
+        run_id=session.folder.path.name,
+        kind="synthetic" if plan.source.kind == "synthetic" else "measured",
+        status=status,
+        started=session.started.isoformat(timespec="seconds"),
+        seconds=time.monotonic() - session.clock_started,
+        plan=plan,
+        versions=session.versions,
+        git_commit=session.git_commit,
+        hosts=tuple(dict.fromkeys(world.hosts)),
+        slurm_job_id=read_slurm_job_id(),
+        reduction=world.reduction,
+        placement=session.placement,
+        steps=clock.steps,
+        images_per_second=plan.global_batch / seconds_per_step if seconds_per_step else None,
+        seconds_per_step=seconds_per_step,
+        allreduce_share=session.allreduce_share,
+        epochs=tuple(session.journey.epochs),
+        weights_sha256=session.weights_sha256,
+        failure=failure,
+    )

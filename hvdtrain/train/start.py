@@ -1,0 +1,58 @@
+"""Brings a rank to life in the one order that works: cores, then TensorFlow, then the world."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from hvdtrain.errors import HvdtrainError, InputError
+from hvdtrain.train.interrupt import Interrupted
+from hvdtrain.train.itex import enable_itex
+from hvdtrain.train.launcher import Launch, read_launch
+from hvdtrain.train.options import TrainOptions
+from hvdtrain.train.pinning import pin_process, read_pins
+
+
+def start_rank(options: TrainOptions) -> None:
+    """Train as the rank that the launcher made of this process. Returns when the run is done.
+
+    When a rank fails, the others would wait for it forever, so it ends them all.
+
+    Raises:
+        HvdtrainError: The run failed.
+    """
+    launch = read_launch(os.environ)
+    pins = read_pins(os.environ, launch.local_rank)
+    if pins is not None:
+        pin_process(pins)
+    # Remarks about processors, plug-ins and who started MPI would bury what matters.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CCL_LOG_LEVEL", "error")
+    itex = enable_itex()
+    from hvdtrain.train.session import run_session
+
+    try:
+        run_session(options, launch, pins, itex)
+    except (Exception, Interrupted) as error:
+        if launch.ranks == 1 and isinstance(error, HvdtrainError):
+            raise
+        _tell(error, launch)
+        _end(launch, error.exit_code if isinstance(error, HvdtrainError) else 1)
+
+
+def _tell(error: BaseException, launch: Launch) -> None:
+    """What went wrong, once where all ranks would say the same."""
+    if isinstance(error, InputError) and launch.rank != 0:
+        return
+    known = isinstance(error, HvdtrainError | Interrupted)
+    text = str(error) if known else "".join(traceback.format_exception(error))
+    print(f"hvdtrain: rank {launch.rank}: {text}", file=sys.stderr, flush=True)
+
+
+def _end(launch: Launch, exit_code: int) -> None:
+    if launch.ranks == 1:
+        sys.exit(exit_code)
+    from hvdtrain.train.world import abort_world
+
+    abort_world(exit_code)

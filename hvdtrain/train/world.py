@@ -1,0 +1,159 @@
+"""The ranks together: join, check that everybody is there, exchange, part.
+
+The classic silent failure is a Horovod that was built for another MPI than the launcher's: every
+process then trains alone, as rank 0 of 1, and all of them write the same result.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from typing import TypeVar
+
+import horovod.tensorflow as hvd
+from mpi4py import MPI
+
+from hvdtrain.errors import RunError
+from hvdtrain.plan.record import Reduction
+from hvdtrain.train.launcher import Launch
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """The ranks of this run, seen from one of them.
+
+    Attributes:
+        rank: This one.
+        ranks: How many there are.
+        hosts: The node name of every rank, in order of rank.
+        reduction: The back end of Horovod that reduces.
+    """
+
+    rank: int
+    ranks: int
+    hosts: tuple[str, ...]
+    reduction: Reduction
+
+    @property
+    def nodes(self) -> int:
+        """Different node names."""
+        return len(set(self.hosts))
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this rank is the one that writes and speaks."""
+        return self.rank == 0
+
+
+def join_world(launch: Launch) -> World:
+    """Start MPI and Horovod and check that they see the world that the launcher made.
+
+    mpi4py comes first and starts MPI with full thread support; Horovod finds it running, so
+    that one rank's early end does not take MPI away from under the others.
+
+    Raises:
+        RunError: MPI or Horovod sees another number of ranks, or another rank, than the launcher.
+    """
+    mpi = MPI.COMM_WORLD
+    check_size("MPI", mpi.Get_size(), launch)
+    hvd.init()
+    check_size("Horovod", hvd.size(), launch)
+    if not hvd.rank() == mpi.Get_rank() == launch.rank:
+        raise RunError(
+            f"rank {launch.rank} of {launch.launcher} is rank {mpi.Get_rank()} of MPI "
+            f"and rank {hvd.rank()} of Horovod",
+            "start the ranks with the launcher of the MPI that Horovod was built for",
+        )
+    hosts = tuple(mpi.allgather(socket.gethostname()))
+    return World(launch.rank, launch.ranks, hosts, _reduction(launch.ranks))
+
+
+def check_size(library: str, size: int, launch: Launch) -> None:
+    """Raise unless a library sees as many ranks as the launcher started.
+
+    Raises:
+        RunError: It sees another number.
+    """
+    if size != launch.ranks:
+        raise RunError(
+            f"{launch.launcher} started {launch.ranks} ranks and {library} sees {size}: every "
+            "process would train alone",
+            "start the ranks with the launcher of the MPI that Horovod was built for; "
+            "`hvdtrain doctor` names it",
+        )
+
+
+def check_plan_size(ranks_per_node: int, nodes: int, world: World) -> None:
+    """Raise unless the world has the shape that was planned.
+
+    Raises:
+        RunError: Another number of ranks.
+    """
+    if nodes * ranks_per_node != world.ranks:
+        raise RunError(
+            f"the plan is for {nodes} nodes x {ranks_per_node} ranks and {world.ranks} ranks "
+            f"were started on {world.nodes} nodes",
+            "make --nodes and --ranks-per-node equal to what the launcher starts",
+        )
+
+
+def gather(value: T) -> list[T]:
+    """The value of every rank, in order of rank, on every rank."""
+    values: list[T] = MPI.COMM_WORLD.allgather(value)
+    return values
+
+
+def share(value: T) -> T:
+    """Rank 0's value, on every rank."""
+    shared: T = MPI.COMM_WORLD.bcast(value, root=0)
+    return shared
+
+
+def gather_equal(what: str, value: object, world: World) -> None:
+    """Raise unless every rank has the same value. Collective.
+
+    Raises:
+        RunError: Some rank differs from rank 0; the message names those ranks and their nodes.
+    """
+    values = gather(value)
+    different = [rank for rank, other in enumerate(values) if other != values[0]]
+    if different:
+        named = ", ".join(f"{rank} on {world.hosts[rank]}" for rank in different[:8])
+        raise RunError(
+            f"{what}: {len(different)} of {world.ranks} ranks differ from rank 0: {named}",
+            "give every node the same installation and the same data",
+        )
+
+
+def library_version() -> str:
+    """The MPI library's own name and version."""
+    return str(MPI.Get_library_version()).strip("\0\n ").splitlines()[0]
+
+
+def leave_world() -> None:
+    """Wait for every rank, then shut Horovod down, so that nobody is cut off."""
+    MPI.COMM_WORLD.Barrier()
+    hvd.shutdown()
+
+
+def abort_world(exit_code: int) -> None:
+    """End every rank now: the others would wait for this one forever. Does not return."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    MPI.COMM_WORLD.Abort(exit_code)
+    os._exit(exit_code)
+
+
+def _reduction(ranks: int) -> Reduction:
+    """Horovod's order is Gloo, oneCCL, MPI, unless HOROVOD_CPU_OPERATIONS names one."""
+    if ranks == 1:
+        return "none"
+    match os.environ.get("HOROVOD_CPU_OPERATIONS", "").upper():
+        case "MPI" | "CCL" | "GLOO" as named:
+            return named
+        case _:
+            return "CCL" if hvd.ccl_built() else "MPI"

@@ -1,0 +1,101 @@
+"""Runs as they lie in a results folder, for the tests of the collector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hvdtrain.plan.datasource import (
+    IMAGENET_TRAIN_IMAGES,
+    DataKind,
+    DatasetInfo,
+    DataSource,
+)
+from hvdtrain.plan.modelspec import ModelSpec
+from hvdtrain.plan.recipe import load_recipe
+from hvdtrain.plan.record import PLAN_FILE, RECORD_FILE, EpochResult, Record, Versions
+from hvdtrain.plan.runplan import RunPlan, make_plan
+
+
+def make_test_plan(
+    *,
+    system: str = "stampede2-knl",
+    nodes: int = 256,
+    node_batch: int = 32,
+    images: int = IMAGENET_TRAIN_IMAGES,
+    source: DataKind = "tfrecords",
+    **model: Any,
+) -> RunPlan:
+    """A plan of a job of the paper, one rank per node, unless the test says otherwise."""
+    return make_plan(
+        system=system,
+        nodes=nodes,
+        ranks_per_node=1,
+        rank_batch=node_batch,
+        recipe=load_recipe("linear-90"),
+        model=ModelSpec(**model),
+        source=DataSource(kind=source, path="" if source == "synthetic" else "/data/imagenet"),
+        dataset=DatasetInfo(train_images=images, validation_images=50_000, classes=1000),
+    )
+
+
+def make_record(
+    run_id: str = "run",
+    *,
+    plan: RunPlan | None = None,
+    epoch_seconds: tuple[float, ...] = (120.0, 85.0, 85.0),
+    **fields: Any,
+) -> Record:
+    """A completed, measured run with full epochs of these seconds."""
+    plan = plan or make_test_plan()
+    epochs = tuple(
+        EpochResult(
+            epoch=number,
+            steps=plan.steps_per_epoch,
+            seconds=seconds,
+            training_loss=6.9,
+            learning_rate=0.1,
+        )
+        for number, seconds in enumerate(epoch_seconds, start=1)
+    )
+    values: dict[str, Any] = {
+        "kind": "measured",
+        "status": "completed",
+        "started": "2026-01-31T12:00:00Z",
+        "seconds": 300.0,
+        "plan": plan,
+        "versions": Versions(
+            hvdtrain="0.1.0",
+            python="3.11.2",
+            tensorflow="2.15.1",
+            keras="2.15.0",
+            horovod="0.28.1",
+            numpy="1.26.4",
+            mpi="Intel MPI 2021.11",
+        ),
+        "hosts": tuple(f"c{node:04d}" for node in range(plan.nodes)),
+        "reduction": "CCL",
+        "steps": plan.steps_per_epoch * len(epochs),
+        "images_per_second": 15_000.0,
+        "seconds_per_step": plan.global_batch / 15_000.0,
+        "epochs": epochs,
+    }
+    return Record(run_id=run_id, **(values | fields))
+
+
+def write_record(results: Path, record: Record) -> Path:
+    """Write the run's folder; returns the path of its record."""
+    folder = write_plan(results, record.run_id, record.plan)
+    path = folder / RECORD_FILE
+    path.write_bytes(msgspec.json.encode(record))
+    return path
+
+
+def write_plan(results: Path, run_id: str, plan: RunPlan) -> Path:
+    """Write a run's folder with a plan and no record; returns the folder."""
+    folder = results / run_id
+    folder.mkdir(parents=True)
+    (folder / PLAN_FILE).write_bytes(msgspec.json.encode(plan))
+    return folder

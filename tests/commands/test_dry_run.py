@@ -1,0 +1,69 @@
+"""The dry run: what a new user sees first."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ranks import ROOT
+
+
+def dry_run(results: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hvdtrain", "dry-run", "--results", str(results), *words],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        cwd=ROOT,
+    )
+
+
+@pytest.mark.tf
+@pytest.mark.ranks
+@pytest.mark.timeout(300)
+def test_a_dry_run_trains_pinned_ranks_and_says_where_they_sat(tmp_path: Path) -> None:
+    ended = dry_run(tmp_path, "--model", "small", "--batch", "8", "--steps", "5", "--json")
+    assert ended.returncode == 0, ended.stderr
+    record = json.loads(ended.stdout)
+    assert (record["kind"], record["status"], record["steps"]) == ("synthetic", "completed", 5)
+    ranks = min(2, len(os.sched_getaffinity(0)))
+    assert record["plan"]["ranks_per_node"] == ranks
+    compute = [place["compute"] for place in record["placement"]]
+    assert len(compute) == len(set(compute)) == ranks
+    assert "record:" in ended.stderr
+
+
+@pytest.mark.tf
+@pytest.mark.ranks
+@pytest.mark.timeout(300)
+def test_the_table_is_all_there_is_on_stdout(tmp_path: Path) -> None:
+    ended = dry_run(tmp_path, "--model", "small", "--batch", "4", "--steps", "4", "--ranks", "1")
+    assert ended.returncode == 0, ended.stderr
+    assert "images/s per rank" in ended.stdout
+    assert "where the threads sat" in ended.stdout
+    assert "step 4/4" not in ended.stdout
+    assert "step 4/4" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--steps", "3", "--epochs", "1"), "--steps"),
+        (("--ranks", "4000"), "--ranks: 4000"),
+        (("--comm-cores", "4000"), "--comm-cores"),
+        (("--ranks", "0"), "--ranks"),
+    ],
+)
+def test_wrong_input_ends_before_any_rank_starts(
+    tmp_path: Path, words: tuple[str, ...], named: str
+) -> None:
+    ended = dry_run(tmp_path, *words)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert named in ended.stderr
+    assert list(tmp_path.iterdir()) == []

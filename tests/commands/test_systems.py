@@ -1,0 +1,60 @@
+"""`hvdtrain systems`: the list, one system, JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hvdtrain.commands.systems import command
+from hvdtrain.errors import InputError
+from hvdtrain.plan.system import system_files
+from hvdtrain.resources import resource_folder
+
+
+def invoke(*words: str, systems: Path | None = None) -> str:
+    environ = {"XDG_CONFIG_HOME": "/nowhere", "HVDTRAIN_SYSTEMS": str(systems) if systems else None}
+    return CliRunner(env=environ).invoke(command, words, catch_exceptions=False).stdout
+
+
+def test_the_list_has_every_system_and_marks_what_is_unverified() -> None:
+    lines = invoke().splitlines()
+    assert [line.split()[0] for line in lines] == ["name", *sorted(system_files(None))]
+    (line,) = [line for line in lines if line.startswith("marenostrum4")]
+    assert "xlarge (?)" in line
+    assert "?" not in next(line for line in lines if line.startswith("stampede2-knl"))
+
+
+def test_one_system_shows_its_facts_with_their_source() -> None:
+    shown = invoke("stampede2-knl")
+    for text in (
+        "TACC user guide of Stampede2",
+        "(2022-03)",
+        "cores_per_socket = 68",
+        "large (1-2048 nodes, 2-00:00:00), opened for you by a TACC ticket",
+        "development (1-16 nodes, 02:00:00), only by --partition",
+        "numbering = block (?)",
+        "mem: TACC rejects --mem",
+        str(resource_folder("systems") / "stampede2-knl.toml"),
+    ):
+        assert text in shown
+
+
+def test_json_is_all_of_it() -> None:
+    assert [each["name"] for each in json.loads(invoke("--json"))] == sorted(system_files(None))
+    assert json.loads(invoke("stampede2-knl", "--json"))["node"]["cores_per_socket"] == 68
+
+
+def test_a_file_of_ones_own_is_the_one_that_is_shown(tmp_path: Path) -> None:
+    text = (resource_folder("systems") / "lumi-c.toml").read_text()
+    (tmp_path / "lumi-c.toml").write_text(text.replace("LUMI-C", "my LUMI"))
+    assert "my LUMI" in invoke("lumi-c", systems=tmp_path)
+    assert str(tmp_path / "lumi-c.toml") in invoke("lumi-c", systems=tmp_path)
+    assert "my LUMI" not in invoke("lumi-c")
+
+
+def test_an_unknown_system_is_refused() -> None:
+    with pytest.raises(InputError):
+        invoke("nope")

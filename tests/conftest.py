@@ -1,0 +1,49 @@
+"""What every test gets, and what is skipped, or not, on a machine that lacks something."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# HVDTRAIN_REQUIRE=tf,ranks: what those tests need and this machine lacks is a failure, not a skip.
+REQUIRE = "HVDTRAIN_REQUIRE"
+MODULES = {"tf": ("tensorflow",), "ranks": ("tensorflow", "horovod", "mpi4py"), "slurm": ()}
+PROGRAMS = {"tf": (), "ranks": ("mpirun",), "slurm": ("munged", "slurmctld", "sbatch")}
+
+
+def pytest_configure() -> None:
+    unknown = required_markers() - MODULES.keys()
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise pytest.UsageError(f"{REQUIRE}: {names} is not one of {', '.join(MODULES)}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in MODULES:
+        if item.get_closest_marker(marker) is None:
+            continue
+        reason = missing(marker)
+        if reason and marker in required_markers():
+            pytest.fail(f"{REQUIRE} asks for {marker}, but {reason}", pytrace=False)
+        if reason:
+            pytest.skip(reason)
+
+
+def required_markers() -> frozenset[str]:
+    return frozenset(filter(None, os.environ.get(REQUIRE, "").split(",")))
+
+
+@functools.cache
+def missing(marker: str) -> str:
+    """What this machine lacks for the tests with this marker; empty when it lacks nothing."""
+    # Daemons are in sbin, which is not on everybody's PATH.
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    absent = [name for name in MODULES[marker] if importlib.util.find_spec(name) is None]
+    absent += [name for name in PROGRAMS[marker] if shutil.which(name, path=path) is None]
+    return f"{', '.join(absent)} not installed" if absent else ""

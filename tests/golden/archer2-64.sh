@@ -1,0 +1,124 @@
+#!/bin/bash
+#SBATCH --job-name=hvdtrain-archer2-64n-b2048
+#SBATCH --nodes=64
+#SBATCH --ntasks-per-node=2
+#SBATCH --cpus-per-task=64
+#SBATCH --time=12:00:00
+#SBATCH --partition=standard
+#SBATCH --qos=standard
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+
+# ResNet-50, made by hvdtrain 0.1.0:
+#   hvdtrain render-job --system archer2 --nodes 64 --walltime 12:00:00 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
+#
+# system             ARCHER2 (EPCC)
+# partition          standard (1-1024 nodes, 1-00:00:00), the first that the job fits into
+# global batch       64 nodes x 2 ranks x 16 images = 2048
+# recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
+# updates            56250: 90 epochs of 625
+# peak learning rate 0.8
+# forecast           none: no step time is known for archer2
+# wall time          12:00:00, at most 768 node-hours
+# data               /scratch/imagenet
+# cores of rank 0    compute 0-62; communication 63; Horovod 63; data loading with the compute threads
+# cores of rank 1    compute 64-126; communication 127; Horovod 127; data loading with the compute threads
+# numbering          as if socket 0 came first; the job asks the node and corrects it
+
+set -euo pipefail
+
+# The program: this installation, unless HVDTRAIN names another one.
+HVDTRAIN=${HVDTRAIN:-/opt/hvdtrain/bin/hvdtrain}
+if ! command -v "$HVDTRAIN" >/dev/null; then
+    echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
+    exit 1
+fi
+
+# Which processor ids are on which socket is read from this node. This sets
+#   HVDTRAIN_COMPUTE_CPUS
+#   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_DATA_CPUS
+#   HOROVOD_THREAD_AFFINITY
+core_map=$("$HVDTRAIN" cores --system archer2 --ranks-per-node 2 \
+    --comm-cores 2 --detect --format sh)
+eval "$core_map"
+
+# Compute threads: OpenMP and TensorFlow (each rank sets KMP_AFFINITY to its own list of compute cores)
+export OMP_NUM_THREADS=63
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=63
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=MPI
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# MPICH: the library's own choice of algorithm
+export MPICH_MAX_THREAD_SAFETY=multiple
+
+# Every run has a folder of its own; a restarted job is a run of its own.
+results=results
+mkdir -p -- "$results"
+run_id=hvdtrain-archer2-64n-b2048-$SLURM_JOB_ID
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
+    run_id=$run_id-r$SLURM_RESTART_COUNT
+fi
+
+# The training data is copied once to every node, and removed when the job ends. The folder's name
+# is new and its owner is the only one who may enter, so nobody can put something in its place.
+data_source=/scratch/imagenet
+data=/dev/shm/$run_id-$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
+if ! [ -d "$data_source" ]; then
+    echo "$0: the training data $data_source is not a folder on $HOSTNAME" >&2
+    exit 1
+fi
+needed_kb=$(du -skL -- "$data_source" | cut -f1)
+on_node='
+    set -eu
+    # Where the launcher starts several ranks on a node, the first one does the work.
+    first=${MPI_LOCALRANKID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${MV2_COMM_WORLD_LOCAL_RANK:-}}}
+    [ "${first:-${SLURM_LOCALID:-0}}" = 0 ] || exit 0
+    action=$1 data=$2 data_source=${3:-} needed_kb=${4:-0}
+    case $action in
+    copy)
+        umask 077
+        free_kb=$(df -k --output=avail -- "${data%/*}" | tail -n 1 | tr -d " ")
+        if [ "$free_kb" -le "$needed_kb" ]; then
+            echo "$HOSTNAME: ${data%/*} has $free_kb KB free, the data takes $needed_kb" >&2
+            exit 1
+        fi
+        mkdir -- "$data"
+        cp -rL -- "$data_source/." "$data"
+        ;;
+    remove)
+        rm -rf -- "$data"
+        ;;
+    esac
+'
+remove_data() {
+    status=$?
+    trap - EXIT
+    srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 --hint=nomultithread --distribution=block:block \
+        bash -c "$on_node" on_node remove "$data" ||
+        echo "$0: $data may be left on some nodes" >&2
+    exit "$status"
+}
+trap remove_data EXIT
+srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 --hint=nomultithread --distribution=block:block \
+    bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
+
+# The ranks. The exit status of the job is theirs.
+srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --cpu-bind=none --kill-on-bad-exit=1 --hint=nomultithread --distribution=block:block \
+    "$HVDTRAIN" train \
+    --system archer2 \
+    --nodes 64 \
+    --ranks-per-node 2 \
+    --rank-batch 16 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"

@@ -1,0 +1,137 @@
+#!/bin/bash
+#SBATCH --job-name=hvdtrain-frontera-64n-b2048
+#SBATCH --nodes=64
+#SBATCH --ntasks-per-node=1
+#SBATCH --time=2-00:00:00
+#SBATCH --partition=normal
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+
+# ResNet-50, made by hvdtrain 0.1.0:
+#   hvdtrain render-job --system frontera --nodes 64 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
+#
+# system             Frontera (TACC)
+# partition          normal (3-512 nodes, 2-00:00:00), the first that the job fits into
+# global batch       64 nodes x 1 rank x 32 images = 2048
+# recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
+# updates            56250: 90 epochs of 625
+# peak learning rate 0.8
+# forecast           none: no step time is known for frontera
+# wall time          2-00:00:00, at most 3072 node-hours
+# data               /scratch/imagenet
+# cores of rank 0    compute 0-25,28-53; communication 26-27,54-55; Horovod 26; data loading with the compute threads
+# numbering          as if socket 0 came first; the job asks the node and corrects it
+
+set -euo pipefail
+
+# The MPI that hvdtrain was built with. Module scripts read variables that may be unset.
+set +u
+module load intel impi
+set -u
+
+# The program: this installation, unless HVDTRAIN names another one.
+HVDTRAIN=${HVDTRAIN:-/opt/hvdtrain/bin/hvdtrain}
+if ! command -v "$HVDTRAIN" >/dev/null; then
+    echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
+    exit 1
+fi
+
+# Which processor ids are on which socket is read from this node. This sets
+#   HVDTRAIN_COMPUTE_CPUS
+#   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_DATA_CPUS
+#   KMP_AFFINITY
+#   CCL_WORKER_AFFINITY
+#   HOROVOD_THREAD_AFFINITY
+#   I_MPI_PIN_DOMAIN
+core_map=$("$HVDTRAIN" cores --system frontera --ranks-per-node 1 \
+    --comm-cores 4 --detect --format sh)
+eval "$core_map"
+
+# Compute threads: OpenMP and TensorFlow
+export OMP_NUM_THREADS=52
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=52
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+export ITEX_OMP_THREADPOOL=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=4
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_ADJUST_ALLREDUCE=8
+
+# Every run has a folder of its own; a restarted job is a run of its own.
+results=results
+mkdir -p -- "$results"
+run_id=hvdtrain-frontera-64n-b2048-$SLURM_JOB_ID
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
+    run_id=$run_id-r$SLURM_RESTART_COUNT
+fi
+
+# The training data is copied once to every node, and removed when the job ends. The folder's name
+# is new and its owner is the only one who may enter, so nobody can put something in its place.
+data_source=/scratch/imagenet
+data=/dev/shm/$run_id-$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
+if ! [ -d "$data_source" ]; then
+    echo "$0: the training data $data_source is not a folder on $HOSTNAME" >&2
+    exit 1
+fi
+needed_kb=$(du -skL -- "$data_source" | cut -f1)
+on_node='
+    set -eu
+    # Where the launcher starts several ranks on a node, the first one does the work.
+    first=${MPI_LOCALRANKID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${MV2_COMM_WORLD_LOCAL_RANK:-}}}
+    [ "${first:-${SLURM_LOCALID:-0}}" = 0 ] || exit 0
+    action=$1 data=$2 data_source=${3:-} needed_kb=${4:-0}
+    case $action in
+    copy)
+        umask 077
+        free_kb=$(df -k --output=avail -- "${data%/*}" | tail -n 1 | tr -d " ")
+        if [ "$free_kb" -le "$needed_kb" ]; then
+            echo "$HOSTNAME: ${data%/*} has $free_kb KB free, the data takes $needed_kb" >&2
+            exit 1
+        fi
+        mkdir -- "$data"
+        cp -rL -- "$data_source/." "$data"
+        ;;
+    remove)
+        rm -rf -- "$data"
+        ;;
+    esac
+'
+remove_data() {
+    status=$?
+    trap - EXIT
+    ibrun \
+        bash -c "$on_node" on_node remove "$data" ||
+        echo "$0: $data may be left on some nodes" >&2
+    exit "$status"
+}
+trap remove_data EXIT
+ibrun \
+    bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
+
+# ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
+# ranks pin themselves.
+# The ranks. The exit status of the job is theirs.
+ibrun \
+    "$HVDTRAIN" train \
+    --system frontera \
+    --nodes 64 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"

@@ -1,0 +1,142 @@
+#!/bin/bash
+#SBATCH --job-name=hvdtrain-marenostrum4-256n-b8192
+#SBATCH --nodes=256
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=48
+#SBATCH --time=02:58:00
+#SBATCH --qos=xlarge
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH -D .
+
+# ResNet-50, made by hvdtrain 0.1.0:
+#   hvdtrain render-job --system marenostrum4 --nodes 256 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
+#
+# system             MareNostrum 4 (BSC)
+# partition          xlarge (1-3456 nodes, 3-00:00:00), the first that the job fits into
+# global batch       256 nodes x 1 rank x 32 images = 8192
+# recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
+# updates            14040: 90 epochs of 156
+# peak learning rate 3.2
+# epoch time         86.6 s, 14789 images/s
+# time to train      2.2 h, 553 node-hours
+# forecast           fitted to Table VI, within 4.4 %: the paper's Intel Caffe and MLSL
+# wall time          02:58:00, at most 759 node-hours
+# data               /scratch/imagenet
+# cores of rank 0    compute 0-21,24-45; communication 22-23,46-47; Horovod 22; data loading with the compute threads
+# numbering          as if socket 0 came first; the job asks the node and corrects it
+
+set -euo pipefail
+
+# The MPI that hvdtrain was built with. Module scripts read variables that may be unset.
+set +u
+module load intel/2017.4 impi/2017.4 mkl/2017.4
+set -u
+
+# The program: this installation, unless HVDTRAIN names another one.
+HVDTRAIN=${HVDTRAIN:-/opt/hvdtrain/bin/hvdtrain}
+if ! command -v "$HVDTRAIN" >/dev/null; then
+    echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
+    exit 1
+fi
+
+# Which processor ids are on which socket is read from this node. This sets
+#   HVDTRAIN_COMPUTE_CPUS
+#   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_DATA_CPUS
+#   KMP_AFFINITY
+#   CCL_WORKER_AFFINITY
+#   HOROVOD_THREAD_AFFINITY
+#   I_MPI_PIN_DOMAIN
+core_map=$("$HVDTRAIN" cores --system marenostrum4 --ranks-per-node 1 \
+    --comm-cores 4 --detect --format sh)
+eval "$core_map"
+
+# Compute threads: OpenMP and TensorFlow
+export OMP_NUM_THREADS=44
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=44
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+export ITEX_OMP_THREADPOOL=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=4
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_ADJUST_ALLREDUCE=8
+
+# Every run has a folder of its own; a restarted job is a run of its own.
+results=results
+mkdir -p -- "$results"
+run_id=hvdtrain-marenostrum4-256n-b8192-$SLURM_JOB_ID
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
+    run_id=$run_id-r$SLURM_RESTART_COUNT
+fi
+
+# The training data is copied once to every node, and removed when the job ends. The folder's name
+# is new and its owner is the only one who may enter, so nobody can put something in its place.
+data_source=/scratch/imagenet
+data=/dev/shm/$run_id-$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
+if ! [ -d "$data_source" ]; then
+    echo "$0: the training data $data_source is not a folder on $HOSTNAME" >&2
+    exit 1
+fi
+needed_kb=$(du -skL -- "$data_source" | cut -f1)
+on_node='
+    set -eu
+    # Where the launcher starts several ranks on a node, the first one does the work.
+    first=${MPI_LOCALRANKID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${MV2_COMM_WORLD_LOCAL_RANK:-}}}
+    [ "${first:-${SLURM_LOCALID:-0}}" = 0 ] || exit 0
+    action=$1 data=$2 data_source=${3:-} needed_kb=${4:-0}
+    case $action in
+    copy)
+        umask 077
+        free_kb=$(df -k --output=avail -- "${data%/*}" | tail -n 1 | tr -d " ")
+        if [ "$free_kb" -le "$needed_kb" ]; then
+            echo "$HOSTNAME: ${data%/*} has $free_kb KB free, the data takes $needed_kb" >&2
+            exit 1
+        fi
+        mkdir -- "$data"
+        cp -rL -- "$data_source/." "$data"
+        ;;
+    remove)
+        rm -rf -- "$data"
+        ;;
+    esac
+'
+remove_data() {
+    status=$?
+    trap - EXIT
+    srun --nodes=256 --ntasks=256 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 \
+        bash -c "$on_node" on_node remove "$data" ||
+        echo "$0: $data may be left on some nodes" >&2
+    exit "$status"
+}
+trap remove_data EXIT
+srun --nodes=256 --ntasks=256 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 \
+    bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
+
+# Intel MPI finds its ranks through Slurm's PMI library. Where no module names it, this must:
+# export I_MPI_PMI_LIBRARY=/usr/lib64/libpmi2.so
+
+# The ranks. The exit status of the job is theirs.
+srun --nodes=256 --ntasks=256 --ntasks-per-node=1 --cpus-per-task=48 --cpu-bind=none --kill-on-bad-exit=1 \
+    "$HVDTRAIN" train \
+    --system marenostrum4 \
+    --nodes 256 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"

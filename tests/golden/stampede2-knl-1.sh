@@ -1,0 +1,94 @@
+#!/bin/bash
+#SBATCH --job-name=hvdtrain-stampede2-knl-1n-b32
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --time=5-00:00:00
+#SBATCH --partition=long
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+
+# ResNet-50, made by hvdtrain 0.1.0:
+#   hvdtrain render-job --nodes 1 --hvdtrain /opt/hvdtrain/bin/hvdtrain
+#
+# system             Stampede2, Knights Landing nodes (TACC, switched off in 2024)
+# partition          long (1-32 nodes, 5-00:00:00), the first that the job fits into
+# global batch       1 node x 1 rank x 32 images = 32
+# recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
+# updates            3603240: 90 epochs of 40036
+# peak learning rate 0.0125
+# epoch time         22128.2 s, 58 images/s
+# time to train      23.0 d, 553 node-hours
+# forecast           fitted to Table V, within 6.6 %: the paper's Intel Caffe and MLSL
+# wall time          5-00:00:00, at most 120 node-hours
+# data               synthetic images
+# cores of rank 0    compute 0-63; communication 64-67; Horovod 132; data loading 133-135,200-203,268-271
+
+set -euo pipefail
+
+# The MPI that hvdtrain was built with. Module scripts read variables that may be unset.
+set +u
+module load intel impi
+set -u
+
+# The program: this installation, unless HVDTRAIN names another one.
+HVDTRAIN=${HVDTRAIN:-/opt/hvdtrain/bin/hvdtrain}
+if ! command -v "$HVDTRAIN" >/dev/null; then
+    echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
+    exit 1
+fi
+
+# The core map: one list for each rank of the node, divided by colons
+export HVDTRAIN_COMPUTE_CPUS=0-63
+export HVDTRAIN_COMM_CPUS=64-67
+export HVDTRAIN_DATA_CPUS=133-135,200-203,268-271
+
+# Compute threads: OpenMP and TensorFlow
+export OMP_NUM_THREADS=64
+export KMP_AFFINITY='granularity=fine,proclist=[0-63],explicit'
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=64
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=4
+export CCL_WORKER_AFFINITY=64,65,66,67
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_THREAD_AFFINITY=132
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_PIN_DOMAIN='[f0000000000000000f0000000000000000f0000000000000000fffffffffffffffff]'
+export I_MPI_ADJUST_ALLREDUCE=8
+
+# Every run has a folder of its own; a restarted job is a run of its own.
+results=results
+mkdir -p -- "$results"
+run_id=hvdtrain-stampede2-knl-1n-b32-$SLURM_JOB_ID
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
+    run_id=$run_id-r$SLURM_RESTART_COUNT
+fi
+
+# The images are synthetic, so nothing is copied. With --data FOLDER the script copies the folder
+# into the memory of every node first.
+
+# ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
+# ranks pin themselves.
+# The ranks. The exit status of the job is theirs.
+ibrun \
+    "$HVDTRAIN" train \
+    --system stampede2-knl \
+    --nodes 1 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --recipe linear-90 \
+    --images-per-epoch 1281167 \
+    --results "$results" \
+    --run-id "$run_id"

@@ -1,0 +1,134 @@
+#!/bin/bash
+#SBATCH --job-name=hvdtrain-stampede2-knl-256n-b8192
+#SBATCH --nodes=256
+#SBATCH --ntasks-per-node=1
+#SBATCH --time=02:57:00
+#SBATCH --partition=normal
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+
+# ResNet-50, made by hvdtrain 0.1.0:
+#   hvdtrain render-job --nodes 256 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
+#
+# system             Stampede2, Knights Landing nodes (TACC, switched off in 2024)
+# partition          normal (1-256 nodes, 2-00:00:00), the first that the job fits into
+# global batch       256 nodes x 1 rank x 32 images = 8192
+# recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
+# updates            14040: 90 epochs of 156
+# peak learning rate 3.2
+# epoch time         86.4 s, 14822 images/s
+# time to train      2.2 h, 552 node-hours
+# forecast           fitted to Table V, within 6.6 %: the paper's Intel Caffe and MLSL
+# wall time          02:57:00, at most 755 node-hours
+# data               /scratch/imagenet
+# cores of rank 0    compute 0-63; communication 64-67; Horovod 132; data loading 133-135,200-203,268-271
+
+set -euo pipefail
+
+# The MPI that hvdtrain was built with. Module scripts read variables that may be unset.
+set +u
+module load intel impi
+set -u
+
+# The program: this installation, unless HVDTRAIN names another one.
+HVDTRAIN=${HVDTRAIN:-/opt/hvdtrain/bin/hvdtrain}
+if ! command -v "$HVDTRAIN" >/dev/null; then
+    echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
+    exit 1
+fi
+
+# The core map: one list for each rank of the node, divided by colons
+export HVDTRAIN_COMPUTE_CPUS=0-63
+export HVDTRAIN_COMM_CPUS=64-67
+export HVDTRAIN_DATA_CPUS=133-135,200-203,268-271
+
+# Compute threads: OpenMP and TensorFlow
+export OMP_NUM_THREADS=64
+export KMP_AFFINITY='granularity=fine,proclist=[0-63],explicit'
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=64
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=4
+export CCL_WORKER_AFFINITY=64,65,66,67
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_THREAD_AFFINITY=132
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_PIN_DOMAIN='[f0000000000000000f0000000000000000f0000000000000000fffffffffffffffff]'
+export I_MPI_ADJUST_ALLREDUCE=8
+
+# Every run has a folder of its own; a restarted job is a run of its own.
+results=results
+mkdir -p -- "$results"
+run_id=hvdtrain-stampede2-knl-256n-b8192-$SLURM_JOB_ID
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
+    run_id=$run_id-r$SLURM_RESTART_COUNT
+fi
+
+# The training data is copied once to every node, and removed when the job ends. The folder's name
+# is new and its owner is the only one who may enter, so nobody can put something in its place.
+data_source=/scratch/imagenet
+data=/dev/shm/$run_id-$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
+if ! [ -d "$data_source" ]; then
+    echo "$0: the training data $data_source is not a folder on $HOSTNAME" >&2
+    exit 1
+fi
+needed_kb=$(du -skL -- "$data_source" | cut -f1)
+on_node='
+    set -eu
+    # Where the launcher starts several ranks on a node, the first one does the work.
+    first=${MPI_LOCALRANKID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${MV2_COMM_WORLD_LOCAL_RANK:-}}}
+    [ "${first:-${SLURM_LOCALID:-0}}" = 0 ] || exit 0
+    action=$1 data=$2 data_source=${3:-} needed_kb=${4:-0}
+    case $action in
+    copy)
+        umask 077
+        free_kb=$(df -k --output=avail -- "${data%/*}" | tail -n 1 | tr -d " ")
+        if [ "$free_kb" -le "$needed_kb" ]; then
+            echo "$HOSTNAME: ${data%/*} has $free_kb KB free, the data takes $needed_kb" >&2
+            exit 1
+        fi
+        mkdir -- "$data"
+        cp -rL -- "$data_source/." "$data"
+        ;;
+    remove)
+        rm -rf -- "$data"
+        ;;
+    esac
+'
+remove_data() {
+    status=$?
+    trap - EXIT
+    ibrun \
+        bash -c "$on_node" on_node remove "$data" ||
+        echo "$0: $data may be left on some nodes" >&2
+    exit "$status"
+}
+trap remove_data EXIT
+ibrun \
+    bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
+
+# ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
+# ranks pin themselves.
+# The ranks. The exit status of the job is theirs.
+ibrun \
+    "$HVDTRAIN" train \
+    --system stampede2-knl \
+    --nodes 256 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"

@@ -1,0 +1,133 @@
+#!/bin/bash
+#SBATCH --job-name=hvdtrain-stampede2-skx-128n-b4096
+#SBATCH --nodes=128
+#SBATCH --ntasks-per-node=2
+#SBATCH --time=04:00:00
+#SBATCH --partition=skx-normal
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+
+# ResNet-50, made by hvdtrain 0.1.0:
+#   hvdtrain render-job --system stampede2-skx --nodes 128 --ranks-per-node 2 --walltime 4:00:00 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
+#
+# system             Stampede2, Skylake nodes (TACC, switched off in 2024)
+# partition          skx-normal (1-128 nodes, 2-00:00:00), the first that the job fits into
+# global batch       128 nodes x 2 ranks x 16 images = 4096
+# recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
+# updates            28080: 90 epochs of 312
+# peak learning rate 1.6
+# forecast           none: no step time is known for stampede2-skx
+# wall time          04:00:00, at most 512 node-hours
+# data               /scratch/imagenet
+# cores of rank 0    compute 0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30,32,34,36,38,40,42; communication 44,46; Horovod 92; data loading 94
+# cores of rank 1    compute 1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31,33,35,37,39,41,43; communication 45,47; Horovod 93; data loading 95
+
+set -euo pipefail
+
+# The MPI that hvdtrain was built with. Module scripts read variables that may be unset.
+set +u
+module load intel impi
+set -u
+
+# The program: this installation, unless HVDTRAIN names another one.
+HVDTRAIN=${HVDTRAIN:-/opt/hvdtrain/bin/hvdtrain}
+if ! command -v "$HVDTRAIN" >/dev/null; then
+    echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
+    exit 1
+fi
+
+# The core map: one list for each rank of the node, divided by colons
+export HVDTRAIN_COMPUTE_CPUS=0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30,32,34,36,38,40,42:1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31,33,35,37,39,41,43
+export HVDTRAIN_COMM_CPUS=44,46:45,47
+export HVDTRAIN_DATA_CPUS=94:95
+
+# Compute threads: OpenMP and TensorFlow (each rank sets KMP_AFFINITY to its own list of compute cores)
+export OMP_NUM_THREADS=22
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=22
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+export ITEX_OMP_THREADPOOL=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=2
+export CCL_WORKER_AFFINITY=44,46,45,47
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_THREAD_AFFINITY=92,93
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_PIN_DOMAIN='[500000000000555555555555,a00000000000aaaaaaaaaaaa]'
+export I_MPI_ADJUST_ALLREDUCE=8
+
+# Every run has a folder of its own; a restarted job is a run of its own.
+results=results
+mkdir -p -- "$results"
+run_id=hvdtrain-stampede2-skx-128n-b4096-$SLURM_JOB_ID
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
+    run_id=$run_id-r$SLURM_RESTART_COUNT
+fi
+
+# The training data is copied once to every node, and removed when the job ends. The folder's name
+# is new and its owner is the only one who may enter, so nobody can put something in its place.
+data_source=/scratch/imagenet
+data=/dev/shm/$run_id-$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
+if ! [ -d "$data_source" ]; then
+    echo "$0: the training data $data_source is not a folder on $HOSTNAME" >&2
+    exit 1
+fi
+needed_kb=$(du -skL -- "$data_source" | cut -f1)
+on_node='
+    set -eu
+    # Where the launcher starts several ranks on a node, the first one does the work.
+    first=${MPI_LOCALRANKID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${MV2_COMM_WORLD_LOCAL_RANK:-}}}
+    [ "${first:-${SLURM_LOCALID:-0}}" = 0 ] || exit 0
+    action=$1 data=$2 data_source=${3:-} needed_kb=${4:-0}
+    case $action in
+    copy)
+        umask 077
+        free_kb=$(df -k --output=avail -- "${data%/*}" | tail -n 1 | tr -d " ")
+        if [ "$free_kb" -le "$needed_kb" ]; then
+            echo "$HOSTNAME: ${data%/*} has $free_kb KB free, the data takes $needed_kb" >&2
+            exit 1
+        fi
+        mkdir -- "$data"
+        cp -rL -- "$data_source/." "$data"
+        ;;
+    remove)
+        rm -rf -- "$data"
+        ;;
+    esac
+'
+remove_data() {
+    status=$?
+    trap - EXIT
+    ibrun \
+        bash -c "$on_node" on_node remove "$data" ||
+        echo "$0: $data may be left on some nodes" >&2
+    exit "$status"
+}
+trap remove_data EXIT
+ibrun \
+    bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
+
+# ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
+# ranks pin themselves.
+# The ranks. The exit status of the job is theirs.
+ibrun \
+    "$HVDTRAIN" train \
+    --system stampede2-skx \
+    --nodes 128 \
+    --ranks-per-node 2 \
+    --rank-batch 16 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"

@@ -1,0 +1,97 @@
+#!/bin/bash
+#SBATCH --job-name=hvdtrain-stampede3-icx-32n-b1024
+#SBATCH --nodes=32
+#SBATCH --ntasks-per-node=1
+#SBATCH --time=2-00:00:00
+#SBATCH --partition=icx
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+
+# ResNet-50, made by hvdtrain 0.1.0:
+#   hvdtrain render-job --system stampede3-icx --nodes 32 --hvdtrain /opt/hvdtrain/bin/hvdtrain
+#
+# system             Stampede3, Ice Lake nodes (TACC)
+# partition          icx (1-32 nodes, 2-00:00:00), the first that the job fits into
+# global batch       32 nodes x 1 rank x 32 images = 1024
+# recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
+# updates            112590: 90 epochs of 1251
+# peak learning rate 0.4
+# forecast           none: no step time is known for stampede3-icx
+# wall time          2-00:00:00, at most 1536 node-hours
+# data               synthetic images
+# cores of rank 0    compute 0-37,40-77; communication 38-39,78-79; Horovod 38; data loading with the compute threads
+# numbering          as if socket 0 came first; the job asks the node and corrects it
+
+set -euo pipefail
+
+# The MPI that hvdtrain was built with. Module scripts read variables that may be unset.
+set +u
+module load intel impi
+set -u
+
+# The program: this installation, unless HVDTRAIN names another one.
+HVDTRAIN=${HVDTRAIN:-/opt/hvdtrain/bin/hvdtrain}
+if ! command -v "$HVDTRAIN" >/dev/null; then
+    echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
+    exit 1
+fi
+
+# Which processor ids are on which socket is read from this node. This sets
+#   HVDTRAIN_COMPUTE_CPUS
+#   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_DATA_CPUS
+#   KMP_AFFINITY
+#   CCL_WORKER_AFFINITY
+#   HOROVOD_THREAD_AFFINITY
+#   I_MPI_PIN_DOMAIN
+core_map=$("$HVDTRAIN" cores --system stampede3-icx --ranks-per-node 1 \
+    --comm-cores 4 --detect --format sh)
+eval "$core_map"
+
+# Compute threads: OpenMP and TensorFlow
+export OMP_NUM_THREADS=76
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=76
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+export ITEX_OMP_THREADPOOL=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=4
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_ADJUST_ALLREDUCE=8
+
+# Every run has a folder of its own; a restarted job is a run of its own.
+results=results
+mkdir -p -- "$results"
+run_id=hvdtrain-stampede3-icx-32n-b1024-$SLURM_JOB_ID
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
+    run_id=$run_id-r$SLURM_RESTART_COUNT
+fi
+
+# The images are synthetic, so nothing is copied. With --data FOLDER the script copies the folder
+# into the memory of every node first.
+
+# ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
+# ranks pin themselves.
+# The ranks. The exit status of the job is theirs.
+ibrun \
+    "$HVDTRAIN" train \
+    --system stampede3-icx \
+    --nodes 32 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --recipe linear-90 \
+    --images-per-epoch 1281167 \
+    --results "$results" \
+    --run-id "$run_id"

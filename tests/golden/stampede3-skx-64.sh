@@ -1,0 +1,93 @@
+#!/bin/bash
+#SBATCH --job-name=hvdtrain-stampede3-skx-64n-b2048
+#SBATCH --nodes=64
+#SBATCH --ntasks-per-node=1
+#SBATCH --time=2-00:00:00
+#SBATCH --partition=skx
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+
+# ResNet-50, made by hvdtrain 0.1.0:
+#   hvdtrain render-job --system stampede3-skx --nodes 64 --hvdtrain /opt/hvdtrain/bin/hvdtrain
+#
+# system             Stampede3, Skylake nodes (TACC)
+# partition          skx (1-256 nodes, 2-00:00:00), the first that the job fits into
+# global batch       64 nodes x 1 rank x 32 images = 2048
+# recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
+# updates            56250: 90 epochs of 625
+# peak learning rate 0.8
+# forecast           none: no step time is known for stampede3-skx
+# wall time          2-00:00:00, at most 3072 node-hours
+# data               synthetic images
+# cores of rank 0    compute 0-43; communication 44-47; Horovod 44; data loading with the compute threads
+
+set -euo pipefail
+
+# The MPI that hvdtrain was built with. Module scripts read variables that may be unset.
+set +u
+module load intel impi
+set -u
+
+# The program: this installation, unless HVDTRAIN names another one.
+HVDTRAIN=${HVDTRAIN:-/opt/hvdtrain/bin/hvdtrain}
+if ! command -v "$HVDTRAIN" >/dev/null; then
+    echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
+    exit 1
+fi
+
+# The core map: one list for each rank of the node, divided by colons
+export HVDTRAIN_COMPUTE_CPUS=0-43
+export HVDTRAIN_COMM_CPUS=44-47
+export HVDTRAIN_DATA_CPUS=0-43
+
+# Compute threads: OpenMP and TensorFlow
+export OMP_NUM_THREADS=44
+export KMP_AFFINITY='granularity=fine,proclist=[0-43],explicit'
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=44
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+export ITEX_OMP_THREADPOOL=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=4
+export CCL_WORKER_AFFINITY=44,46,45,47
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_THREAD_AFFINITY=44
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_PIN_DOMAIN='[ffffffffffff]'
+export I_MPI_ADJUST_ALLREDUCE=8
+
+# Every run has a folder of its own; a restarted job is a run of its own.
+results=results
+mkdir -p -- "$results"
+run_id=hvdtrain-stampede3-skx-64n-b2048-$SLURM_JOB_ID
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
+    run_id=$run_id-r$SLURM_RESTART_COUNT
+fi
+
+# The images are synthetic, so nothing is copied. With --data FOLDER the script copies the folder
+# into the memory of every node first.
+
+# ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
+# ranks pin themselves.
+# The ranks. The exit status of the job is theirs.
+ibrun \
+    "$HVDTRAIN" train \
+    --system stampede3-skx \
+    --nodes 64 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --recipe linear-90 \
+    --images-per-epoch 1281167 \
+    --results "$results" \
+    --run-id "$run_id"

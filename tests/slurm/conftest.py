@@ -1,0 +1,28 @@
+"""One munge daemon for all tests, and one controller for each system that a test asks about."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hvdtrain.plan.system import load_system
+from tests.slurm.cluster import Cluster, start_cluster, start_munge
+
+
+@pytest.fixture(scope="session")
+def munge() -> Iterator[Path]:
+    if os.geteuid() != 0:
+        # conftest.py of the tests decides about programs; a controller also wants to be root.
+        pytest.skip("a Slurm controller of its own needs root")
+    with start_munge() as socket:
+        yield socket
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest, munge: Path) -> Iterator[Cluster]:
+    """A controller with the shape of the system that is the parameter."""
+    with start_cluster(load_system(request.param), munge) as running:
+        yield running

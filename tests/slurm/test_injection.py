@@ -1,0 +1,230 @@
+"""Rendered scripts really run, with hostile values, and nothing but the launcher is executed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from hvdtrain.errors import InputError
+from hvdtrain.plan.decode import convert
+from hvdtrain.plan.job import Origin, make_job
+from hvdtrain.plan.jobrequest import JobRequest
+from hvdtrain.plan.system import System, load_system
+from hvdtrain.slurm.render import render_script
+from tests.slurm.sandbox import make_program, run_script
+
+# What would leave a trace if any of it were executed.
+PIECES = [
+    *("$(touch TRACE)", "`touch TRACE`", ";touch TRACE;", "&&touch TRACE", "|touch TRACE"),
+    *("\ntouch TRACE\n", ">TRACE", "${TRACE:=x}", "$((TRACE))", "<(touch TRACE)", "\x00"),
+    *("'", '"', "\\", " ", "#", "*", "?", "~", "!", "{{", "}}", "{%", "%}", "-", "--", "é", "a"),
+    *("${x}}", "'}", "EOF", "\t", "\r", "[", "]", "=", "\u2028"),
+]
+CASES = int(os.environ.get("HVDTRAIN_CASES", "60"))
+HOSTILE = st.lists(st.sampled_from(PIECES), min_size=1, max_size=5).map("".join)
+
+
+def with_staging(system: System, staging: Path) -> System:
+    node = msgspec.structs.replace(system.node, staging=str(staging))
+    return msgspec.structs.replace(system, node=node)
+
+
+def folders(root: Path, hostile: str) -> tuple[Path, Path, Path]:
+    """Data, staging and program at places with hostile names."""
+    data, staging = root / f"in{hostile}", root / f"ram{hostile}"
+    for path in (data, staging):
+        path.mkdir()
+    (data / "train-00000-of-00001").write_text("images")
+    return data, staging, make_program(root / f"opt{hostile}" / "hvdtrain")
+
+
+def assert_nothing_ran(root: Path) -> None:
+    assert not [path for path in root.rglob("*") if path.name.startswith("TRACE")]
+
+
+@settings(max_examples=CASES, deadline=None)
+@given(
+    st.sampled_from(["stampede2-knl", "marenostrum4", "lumi-c"]),
+    HOSTILE,
+    HOSTILE,
+    HOSTILE,
+)
+def test_hostile_paths_reach_the_ranks_as_they_are(
+    name: str, path: str, results: str, note: str
+) -> None:
+    assume("/" not in path + results and "\x00" not in path + results)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        data, staging, program = folders(root, path)
+        request = JobRequest(
+            nodes=2,
+            data=str(data),
+            results=f"results{results}",
+            set_directives={"comment": note},
+        )
+        origin = Origin(command=f"hvdtrain {path}", hvdtrain=str(program))
+        try:
+            plan = make_job(request, with_staging(load_system(name), staging), origin)
+            script = render_script(plan)
+        except InputError:
+            # Refused only what no line of a script can hold.
+            assert any(not char.isprintable() for char in path + results + note)
+            assert_nothing_ran(root)
+            return
+        outcome = run_script(script, root)
+        assert outcome.exit_code == 0, outcome.output
+        assert_nothing_ran(root)
+        given_words = dict(zip(outcome.words[1::2], outcome.words[2::2], strict=True))
+        assert given_words["--results"] == f"results{results}"
+        assert (root / "work" / f"results{results}").is_dir()
+        staged = Path(given_words["--data"])
+        assert staged.parent == staging
+        # The ranks saw a private copy, and it is gone.
+        assert (outcome.record / "data" / "train-00000-of-00001").read_text() == "images"
+        assert (outcome.record / "mode").read_text() == "700\n"
+        assert list(staging.iterdir()) == []
+
+
+@settings(max_examples=3 * CASES, deadline=None)
+@given(
+    st.sampled_from(
+        ["account", "qos", "job_name", "partition", "recipe", "template", "walltime", "system"]
+    ),
+    HOSTILE,
+)
+def test_hostile_names_are_refused(field: str, hostile: str) -> None:
+    fields: dict[str, Any] = {"nodes": 2, field: hostile}
+    request = JobRequest(**fields)
+    try:
+        system = load_system(request.system)
+        plan = make_job(request, system, Origin(command="c", hvdtrain="h"))
+        script = render_script(plan)
+    except InputError:
+        return
+    # What got through is a harmless name.
+    assert set(hostile) <= set("aEOF-")
+    assert f"={hostile}\n" in script
+
+
+@settings(max_examples=CASES, deadline=None)
+@given(
+    st.sampled_from(
+        [
+            ("title",),
+            ("source",),
+            ("name",),
+            ("node", "staging"),
+            ("node", "processor"),
+            ("slurm", "modules"),
+            ("slurm", "launcher_options"),
+            ("slurm", "directives"),
+            ("slurm", "template"),
+            ("partition", "name"),
+            ("partition", "note"),
+            ("step_time", "source"),
+        ]
+    ),
+    HOSTILE,
+)
+def test_hostile_system_files_run_nothing(place: tuple[str, ...], hostile: str) -> None:
+    raw: dict[str, Any] = msgspec.to_builtins(load_system("marenostrum4"))
+    target: Any = raw
+    for key in place[:-1]:
+        target = target[key][2] if key == "partition" else target[key]
+    match place:
+        case ("slurm", "modules" | "launcher_options"):
+            target[place[-1]] = [hostile]
+        case ("slurm", "directives"):
+            target["directives"] = {"comment": hostile}
+        case ("node", "staging"):
+            target["staging"] = f"/nowhere{hostile}"
+        case _:
+            target[place[-1]] = hostile
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "data").mkdir()
+        program = make_program(root / "hvdtrain")
+        try:
+            system = convert(raw, System, "file")
+            request = JobRequest(nodes=512, data=str(root / "data"))
+            plan = make_job(request, system, Origin(command="c", hvdtrain=str(program)))
+            script = render_script(plan)
+        except InputError:
+            return
+        run_script(script, root)
+        assert_nothing_ran(root)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> str:
+    data, staging, program = folders(tmp_path, "")
+    plan = make_job(
+        JobRequest(nodes=2, data=str(data)),
+        with_staging(load_system("stampede2-knl"), staging),
+        Origin(command="c", hvdtrain=str(program)),
+    )
+    return render_script(plan)
+
+
+def test_the_exit_status_is_that_of_the_ranks(script: str, tmp_path: Path) -> None:
+    assert run_script(script, tmp_path, TRAIN_EXIT="3").exit_code == 3
+    assert list((tmp_path / "ram").iterdir()) == []
+
+
+def test_a_restarted_job_is_another_run(script: str, tmp_path: Path) -> None:
+    assert run_script(script, tmp_path).words[-1].endswith("-b64-7")
+    assert run_script(script, tmp_path, SLURM_RESTART_COUNT="2").words[-1].endswith("-b64-7-r2")
+
+
+def test_another_program_can_be_named(script: str, tmp_path: Path) -> None:
+    (tmp_path / "opt" / "hvdtrain").unlink()
+    missing = run_script(script, tmp_path)
+    assert missing.exit_code == 1
+    assert "set HVDTRAIN" in missing.output
+    other = make_program(tmp_path / "my other" / "hvdtrain")
+    assert run_script(script, tmp_path, HVDTRAIN=str(other)).exit_code == 0
+
+
+def test_only_the_first_rank_of_a_node_copies(script: str, tmp_path: Path) -> None:
+    outcome = run_script(script, tmp_path, MPI_LOCALRANKID="1")
+    # Nothing was copied, so the rank that looked found nothing.
+    assert not (outcome.record / "data").exists()
+    assert run_script(script, tmp_path, SLURM_LOCALID="1", MPI_LOCALRANKID="0").exit_code == 0
+    assert (outcome.record / "data").exists()
+
+
+def test_data_that_is_not_there_stops_the_job_before_the_ranks(script: str, tmp_path: Path) -> None:
+    (tmp_path / "in" / "train-00000-of-00001").unlink()
+    (tmp_path / "in").rmdir()
+    outcome = run_script(script, tmp_path)
+    assert (outcome.exit_code, outcome.words) == (1, ())
+    assert "is not a folder" in outcome.output
+
+
+def test_data_that_does_not_fit_stops_the_job_before_the_ranks(script: str, tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "df").write_text("#!/bin/bash\nprintf '  Avail\\n      3\\n'\n")
+    (tmp_path / "tools" / "df").chmod(0o755)
+    outcome = run_script(script, tmp_path)
+    assert (outcome.exit_code, outcome.words) == (1, ())
+    assert "has 3 KB free" in outcome.output
+
+
+def test_a_folder_that_someone_else_put_there_is_refused(script: str, tmp_path: Path) -> None:
+    # Even with the name guessed: od is made to give a name that is known.
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "od").write_text("#!/bin/bash\necho known\n")
+    (tmp_path / "tools" / "od").chmod(0o755)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "ram" / "hvdtrain-stampede2-knl-2n-b64-7-known").symlink_to(elsewhere)
+    outcome = run_script(script, tmp_path)
+    assert (outcome.exit_code, outcome.words) == (1, ())
+    assert list(elsewhere.iterdir()) == []

@@ -1,0 +1,115 @@
+"""Which part of the package may import which, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "hvdtrain"
+
+GROUND = {"errors", "processor", "resources", "stack", "units"}
+MIDDLE = {"checks", "collect", "slurm", "train"}
+HEAVY = {"horovod", "keras", "mpi4py", "tensorflow"}
+# A plan is the same wherever and whenever it is made.
+IMPURE = {"datetime", "random", "socket", "subprocess", "time"}
+IMPURE_ATTRIBUTES = {"os.environ", "os.getenv"}
+
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def may_import(part: str) -> set[str]:
+    """The parts of hvdtrain that a part may import; an empty name is the package itself."""
+    if part in GROUND:
+        return {"", *GROUND}
+    if part in {"plan", "machine"}:
+        return {"", *GROUND, "plan", part}
+    if part in MIDDLE:
+        return {"", *GROUND, "plan", "machine", part}
+    if part == "commands":
+        return {"", *GROUND, *MIDDLE, "plan", "machine", part}
+    return {"__init__": set(), "__main__": {"cli"}, "cli": {"", "errors"}}[part]
+
+
+def imported_names(tree: ast.AST) -> Iterator[str]:
+    """Dotted names of everything imported, in functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+def is_breach(part: str, name: str) -> bool:
+    """Whether a part may not import a name."""
+    top, _, rest = name.partition(".")
+    if top == "hvdtrain":
+        return rest.partition(".")[0].replace("__version__", "") not in may_import(part)
+    if top in HEAVY:
+        return part != "train"
+    if part in GROUND:
+        return top not in sys.stdlib_module_names
+    return part == "plan" and top in IMPURE
+
+
+def breaches(module: str, source: str) -> list[str]:
+    """What a module imports or uses though its floor forbids it."""
+    tree = ast.parse(source)
+    part = module.partition("/")[0].removesuffix(".py")
+    found = [name for name in imported_names(tree) if is_breach(part, name)]
+    if part == "plan":
+        used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        found += sorted(used & IMPURE_ATTRIBUTES)
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_stays_on_its_floor(module: str) -> None:
+    assert breaches(module, (PACKAGE / module).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("units.py", "import msgspec"),
+        ("errors.py", "from hvdtrain.plan.system import System"),
+        ("plan/system.py", "from hvdtrain.slurm import render"),
+        ("plan/system.py", "def f():\n    import subprocess"),
+        ("plan/system.py", "import os\nHOME = os.environ['HOME']"),
+        ("slurm/render.py", "import hvdtrain.train.loop"),
+        ("slurm/render.py", "from tensorflow.keras import layers"),
+        ("collect/store.py", "from hvdtrain.slurm.client import submit"),
+        ("train/loop.py", "from hvdtrain.commands import train"),
+        ("commands/train.py", "import horovod.tensorflow as hvd"),
+        ("cli.py", "from hvdtrain.commands import train"),
+    ],
+)
+def test_a_breach_is_seen(module: str, source: str) -> None:
+    assert len(breaches(module, source)) == 1
+
+
+START = """
+import sys
+from hvdtrain.cli import main
+try:
+    main()
+finally:
+    print("loaded:", *sorted({module.partition(".")[0] for module in sys.modules}), file=sys.stderr)
+"""
+
+
+def test_render_job_starts_without_the_training_stack() -> None:
+    command = [sys.executable, "-c", START, "render-job", "--nodes", "1536"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("#!")
+    loaded = done.stderr.partition("loaded: ")[2].split()
+    assert "hvdtrain" in loaded
+    assert not {*HEAVY, "matplotlib", "numpy"} & set(loaded)

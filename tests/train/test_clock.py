@@ -1,0 +1,24 @@
+"""The speed of a run must not contain the compilation of its first step."""
+
+from __future__ import annotations
+
+import pytest
+
+from hvdtrain.train.clock import WARM_UP_STEPS, StepClock
+
+
+def test_the_first_steps_do_not_count() -> None:
+    clock = StepClock()
+    for seconds in (60.0, 2.0, 1.0, 3.0):
+        clock.add(seconds, 0.5)
+    assert clock.steps == 4
+    assert clock.mean_seconds == 2.0
+    assert clock.exposed_share == pytest.approx(0.25)
+
+
+def test_a_run_of_warm_up_alone_has_no_speed() -> None:
+    clock = StepClock()
+    for _ in range(WARM_UP_STEPS):
+        clock.add(1.0, 0.0)
+    assert clock.mean_seconds is None
+    assert clock.exposed_share is None

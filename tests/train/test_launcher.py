@@ -1,0 +1,67 @@
+"""Which rank a process is decides what it trains on and whether it writes the result."""
+
+from __future__ import annotations
+
+import pytest
+
+from hvdtrain.errors import RunError
+from hvdtrain.train.launcher import Launch, read_launch
+
+
+@pytest.mark.parametrize(
+    ("environ", "launch"),
+    [
+        ({}, Launch("no launcher", 0, 1, 0)),
+        (
+            {"PMI_RANK": "5", "PMI_SIZE": "8", "MPI_LOCALRANKID": "1"},
+            Launch("Intel MPI", 5, 8, 1),
+        ),
+        (
+            {
+                "OMPI_COMM_WORLD_RANK": "3",
+                "OMPI_COMM_WORLD_SIZE": "4",
+                "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+            },
+            Launch("Open MPI", 3, 4, 1),
+        ),
+        (
+            {"SLURM_PROCID": "1535", "SLURM_STEP_NUM_TASKS": "1536", "SLURM_LOCALID": "0"},
+            Launch("Slurm", 1535, 1536, 0),
+        ),
+        # srun with PMI-2: the ranks carry PMI's numbers and Slurm's local rank.
+        (
+            {"PMI_RANK": "3", "PMI_SIZE": "4", "SLURM_LOCALID": "1", "SLURM_PROCID": "3"},
+            Launch("Intel MPI", 3, 4, 1),
+        ),
+        # mpirun inside a job: Slurm's variables are those of mpirun, a single task.
+        (
+            {
+                "PMI_RANK": "1",
+                "PMI_SIZE": "2",
+                "MPI_LOCALRANKID": "1",
+                "SLURM_PROCID": "0",
+                "SLURM_STEP_NUM_TASKS": "1",
+                "SLURM_LOCALID": "0",
+            },
+            Launch("Intel MPI", 1, 2, 1),
+        ),
+        # A batch shell: job variables, but no step of several tasks.
+        ({"SLURM_NTASKS": "1536", "SLURM_PROCID": "0"}, Launch("no launcher", 0, 1, 0)),
+    ],
+)
+def test_reads_what_the_launcher_left(environ: dict[str, str], launch: Launch) -> None:
+    assert read_launch(environ) == launch
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"PMI_RANK": "2", "PMI_SIZE": "2", "MPI_LOCALRANKID": "0"},
+        {"PMI_RANK": "-1", "PMI_SIZE": "2", "MPI_LOCALRANKID": "0"},
+        {"PMI_RANK": "one", "PMI_SIZE": "2", "MPI_LOCALRANKID": "0"},
+        {"PMI_RANK": "0", "PMI_SIZE": "2", "MPI_LOCALRANKID": "1"},
+    ],
+)
+def test_refuses_a_place_that_cannot_be(environ: dict[str, str]) -> None:
+    with pytest.raises(RunError, match="no place in a world"):
+        read_launch(environ)

@@ -1,0 +1,113 @@
+"""A thread on another rank's core halves the speed of both, and nothing fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from hvdtrain.errors import RunError
+from hvdtrain.plan.settings import COMPUTE_CPUS, DATA_CPUS
+from hvdtrain.train.pinning import (
+    LoaderThreads,
+    RankPins,
+    allowed_cpus,
+    pin_threads,
+    read_pins,
+    thread_ids,
+)
+
+MAP = {COMPUTE_CPUS: "0-21:24-45", DATA_CPUS: "71:95"}
+
+
+def test_each_local_rank_takes_its_own_entry() -> None:
+    assert read_pins(MAP, 0) == RankPins(tuple(range(22)), (71,))
+    assert read_pins(MAP, 1) == RankPins(tuple(range(24, 46)), (95,))
+
+
+def test_without_a_map_nothing_is_pinned() -> None:
+    assert read_pins({}, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "local_rank"),
+    [(MAP, 2), ({COMPUTE_CPUS: "0"}, 1), ({COMPUTE_CPUS: "0::"}, 1), ({COMPUTE_CPUS: "0:1"}, 1)],
+)
+def test_a_rank_without_an_entry_stops(environ: dict[str, str], local_rank: int) -> None:
+    with pytest.raises(RunError, match=f"no entry for local rank {local_rank}"):
+        read_pins(environ, local_rank)
+
+
+def _on_one_cpu(code: str) -> str:
+    """Run a script in a process of its own: a mask must not leak into the tests."""
+    cpu = min(os.sched_getaffinity(0))
+    script = f"cpu = {cpu}\nfrom hvdtrain.train.pinning import *\nimport os\n{code}"
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    ).stdout.strip()
+
+
+def test_pin_process_moves_the_process_and_tells_openmp() -> None:
+    out = _on_one_cpu(
+        "pin_process(RankPins((cpu,), (cpu,)))\n"
+        "print(os.sched_getaffinity(0) == {cpu}, os.environ['KMP_AFFINITY'])"
+    )
+    cpu = min(os.sched_getaffinity(0))
+    assert out == f"True granularity=fine,proclist=[{cpu}],explicit"
+
+
+def test_a_setting_of_the_script_is_kept() -> None:
+    out = _on_one_cpu(
+        "os.environ['KMP_AFFINITY'] = 'mine'\n"
+        "pin_process(RankPins((cpu,), (cpu,)))\n"
+        "print(os.environ['KMP_AFFINITY'])"
+    )
+    assert out == "mine"
+
+
+def test_cores_outside_the_job_stop_the_rank() -> None:
+    out = _on_one_cpu(
+        "from hvdtrain.errors import RunError\n"
+        "try:\n    pin_process(RankPins((4095,), (4095,)))\n"
+        "except RunError as error:\n    print(error)"
+    )
+    assert "the compute cores 4095 cannot be used" in out
+    assert "hvdtrain cores --detect" in out
+
+
+def test_loader_threads_are_found_and_moved() -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one processor: there is nowhere to move a thread")
+    here, there = sorted(os.sched_getaffinity(0))[:2]
+    stop = threading.Event()
+
+    def batches() -> object:
+        threading.Thread(target=stop.wait, daemon=True).start()
+        yield 1
+        yield 2
+
+    loaders = LoaderThreads(RankPins((here,), (there,)))
+    try:
+        assert list(loaders.follow(batches())) == [1, 2]  # type: ignore[arg-type]
+        assert len(loaders.alive) == 1
+        assert allowed_cpus(loaders.alive) == loaders.cpus == {there}
+    finally:
+        stop.set()
+
+
+def test_a_thread_that_has_ended_is_left_alone() -> None:
+    thread = threading.Thread(target=lambda: None)
+    before = thread_ids()
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    started = thread_ids() - before
+    stop.set()
+    thread.join()
+    while thread_ids() & started:
+        pass
+    pin_threads(started, tuple(os.sched_getaffinity(0)))
+    assert allowed_cpus(started) == set()
