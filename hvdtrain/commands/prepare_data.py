@@ -77,7 +77,7 @@ class Reporter:
     "--size",
     type=click.IntRange(min=_SMALLEST_SIZE),
     help="Shrink larger images to this many pixels on the shorter side. ImageNet then takes about "
-    "40 GB and fits beside the training into the memory of a node; its files take 147 GB.",
+    "40 GB and fits beside the training into the memory of a node; its files take about 150 GB.",
 )
 @click.option(
     "--seed",

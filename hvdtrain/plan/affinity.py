@@ -144,19 +144,19 @@ def _cut(cores: Sequence[Core], pieces: int) -> list[Sequence[Core]]:
 def _split_share(share: Sequence[Core], comm_count: int) -> RankCores:
     """Compute cores first in every socket of the share, communication cores last."""
     sockets = sorted({core.socket for core in share})
-    comm: list[Core] = []
+    taken: set[int] = set()
     for position, socket in enumerate(sockets):
         # What does not divide over the sockets goes to the last ones.
         count = (comm_count + position) // len(sockets)
-        own = [core for core in share if core.socket == socket]
-        comm += own[len(own) - min(count, len(own)) :]
+        own = [core.cpu for core in share if core.socket == socket]
+        taken.update(own[max(0, len(own) - count) :])
+    # A socket with too few cores leaves the rest to the others.
     for core in reversed(share):
-        if len(comm) == comm_count:
+        if len(taken) == comm_count:
             break
-        if core not in comm:
-            comm.append(core)
-    comm.sort(key=lambda core: share.index(core))
-    compute = tuple(core.cpu for core in share if core not in comm)
+        taken.add(core.cpu)
+    comm = [core for core in share if core.cpu in taken]
+    compute = tuple(core.cpu for core in share if core.cpu not in taken)
     spare = [cpu for core in comm for cpu in core.cpus[1:]]
     return RankCores(
         compute=compute,

@@ -53,6 +53,9 @@ def describe_cores(core_map: CoreMap) -> tuple[tuple[str, str], ...]:
 def _why(plan: JobPlan) -> str:
     if plan.request.partition is not None:
         return "as asked"
+    forecast = plan.forecast
+    if plan.request.walltime is None and forecast and forecast.walltime_min > plan.walltime_min:
+        return "the longest there is, and still too short"
     return "the first that the job fits into"
 
 

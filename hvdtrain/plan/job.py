@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import msgspec
 
 from hvdtrain.errors import InputError
@@ -17,7 +20,7 @@ from hvdtrain.plan.directives import make_directives
 from hvdtrain.plan.forecast import Forecast, make_forecast
 from hvdtrain.plan.jobrequest import JobRequest, check_request
 from hvdtrain.plan.partition import Placement, candidates, place_job
-from hvdtrain.plan.recipe import load_recipe
+from hvdtrain.plan.recipe import Recipe, load_recipe
 from hvdtrain.plan.runplan import RunPlan, make_plan, split_node_batch
 from hvdtrain.plan.settings import Layer, make_settings
 from hvdtrain.plan.system import Partition, Slurm, System
@@ -26,6 +29,9 @@ from hvdtrain.units import format_duration, format_walltime
 
 LARGE_BATCH = 16_384
 """From here on the large-batch recipe is the default. Source: Section V-C, "16K and above"."""
+
+MOST_NODES_TRIED = 10_000
+"""More than any machine here has: an end to the search for a number of nodes that would do."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +160,12 @@ def _recipe(request: JobRequest, global_batch: int) -> str:
     return request.recipe or default
 
 
-def _plan_run(request: JobRequest, system: System, nodes: int) -> RunPlan:
+def _plan_run(
+    request: JobRequest,
+    system: System,
+    nodes: int,
+    load: Callable[[str], Recipe] = load_recipe,
+) -> RunPlan:
     ranks_per_node = _ranks_per_node(request, system)
     # The folder is on the cluster: the ranks will see what it holds.
     kind: DataKind = "tfrecords" if request.data else "synthetic"
@@ -163,7 +174,7 @@ def _plan_run(request: JobRequest, system: System, nodes: int) -> RunPlan:
         nodes=nodes,
         ranks_per_node=ranks_per_node,
         rank_batch=split_node_batch(request.node_batch, ranks_per_node),
-        recipe=load_recipe(_recipe(request, nodes * request.node_batch)),
+        recipe=load(_recipe(request, nodes * request.node_batch)),
         model=request.model,
         source=DataSource(kind=kind, path=request.data or ""),
         dataset=DatasetInfo(
@@ -203,7 +214,7 @@ def _notes(
 def _too_long(request: JobRequest, system: System, placement: Placement, forecast: Forecast) -> str:
     """What to say when the run does not end within any partition's limit."""
     text = (
-        f"the run does not fit into one job: forecast {format_duration(forecast.walltime_min * 60)}"
+        f"the run does not fit into one job: {format_duration(forecast.walltime_min * 60)} with margin"
         f", limit of {placement.partition.limits}"
     )
     fewest = _fewest_nodes(request, system)
@@ -216,9 +227,11 @@ def _fewest_nodes(request: JobRequest, system: System) -> int | None:
     """The fewest nodes above those asked for on which the run fits into one job."""
     entries = candidates(system, request.partition, request.qos)
     assert request.nodes is not None and system.step_time is not None
-    for nodes in range(request.nodes + 1, max(entry.max_nodes for entry in entries) + 1):
+    most = min(MOST_NODES_TRIED, max(entry.max_nodes for entry in entries))
+    load = functools.cache(load_recipe)
+    for nodes in range(request.nodes + 1, most + 1):
         try:
-            forecast = make_forecast(_plan_run(request, system, nodes), system.step_time)
+            forecast = make_forecast(_plan_run(request, system, nodes, load), system.step_time)
             if place_job(entries, nodes, forecast_min=forecast.walltime_min).fits:
                 return nodes
         except InputError:  # a gap between the partitions, or more images than the data has

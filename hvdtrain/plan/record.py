@@ -34,12 +34,14 @@ class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         top1: Fraction whose first guess was right.
         top5: Fraction with the right class among the first five guesses.
         loss: Mean cross-entropy in nats.
+        corrupt: Images that could not be decoded and are not in `count`.
     """
 
     count: Count
     top1: Fraction
     top5: Fraction
     loss: float
+    corrupt: Count = 0
 
 
 class EpochResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -119,6 +121,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         allreduce_share: Share of a step between the last local gradient and the last reduced
             one, mean over the same steps and the ranks.
         epochs: Results of each epoch.
+        corrupt_images: Training images that could not be decoded; others took their places.
         weights_sha256: Of the final weights, the same on every rank; None when not completed.
         failure: What ended it; None when completed.
     """
@@ -141,5 +144,6 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     seconds_per_step: Seconds | None = None
     allreduce_share: Fraction | None = None
     epochs: tuple[EpochResult, ...] = ()
+    corrupt_images: Count = 0
     weights_sha256: str | None = None
     failure: str | None = None

@@ -2,8 +2,8 @@
 
 A thread inherits its mask from the thread that starts it, so the order of things decides: first
 the process goes to its compute cores, then TensorFlow is imported and starts its pools there.
-Horovod and oneCCL pin their own threads from their own variables. The threads that load data are
-known by when they appeared, and are moved to theirs.
+Horovod and oneCCL pin their own threads from their own variables, and the data pipeline starts its
+threads on the cores it was given.
 """
 
 from __future__ import annotations
@@ -77,36 +77,24 @@ def thread_ids() -> frozenset[int]:
     return frozenset(int(entry) for entry in os.listdir(TASKS))
 
 
-def pin_threads(threads: frozenset[int], cpus: tuple[int, ...]) -> None:
-    """Put the threads on the processors; a thread that has ended meanwhile is left alone."""
-    for thread in threads:
-        try:
-            os.sched_setaffinity(thread, cpus)
-        except ProcessLookupError:
-            continue
-
-
 class LoaderThreads:
-    """The threads that load data, known by when they appeared, and moved to where they belong.
+    """Watches which threads load data: those that appear with the first batch.
 
     Attributes:
-        cpus: Where the kernel lets them run, by its own word after the move.
+        cpus: Where the kernel lets them run.
         alive: Those that were started and may still be there.
     """
 
-    def __init__(self, pins: RankPins | None) -> None:
-        self._pins = pins
+    def __init__(self) -> None:
         self.cpus: frozenset[int] = frozenset()
         self.alive: frozenset[int] = frozenset()
 
-    def follow(self, batches: Iterable[T]) -> Iterator[T]:
-        """The same batches; the threads that start with the first one are moved."""
+    def watch(self, batches: Iterable[T]) -> Iterator[T]:
+        """The same batches."""
         before = thread_ids()
         for number, batch in enumerate(batches):
             if number == 0:
                 started = thread_ids() - before
-                if self._pins is not None:
-                    pin_threads(started, self._pins.data)
                 self.cpus |= allowed_cpus(started)
                 self.alive = (self.alive | started) & thread_ids()
             yield batch

@@ -9,10 +9,13 @@ import datetime
 import time
 from dataclasses import dataclass, field
 
-from hvdtrain.errors import HvdtrainError
+import msgspec
+
+from hvdtrain.errors import HvdtrainError, RunError
 from hvdtrain.plan.record import EvaluationResult, RankPlacement, Record, Status, Versions
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.batchnorm import average_batchnorm
+from hvdtrain.train.data.faults import CorruptLog
 from hvdtrain.train.data.pipeline import open_pipeline
 from hvdtrain.train.digest import weights_sha256
 from hvdtrain.train.evaluate import Evaluator
@@ -58,6 +61,7 @@ class Session:
     journey: Journey = field(default_factory=Journey)
     placement: tuple[RankPlacement, ...] = ()
     allreduce_share: float | None = None
+    corrupt_images: int = 0
     weights_sha256: str | None = None
 
 
@@ -121,12 +125,16 @@ def _train(
         ranks=world.ranks,
     )
     evaluator = Evaluator(model, world.ranks)
-    loaders = LoaderThreads(pins)
-    pipeline = open_pipeline(plan, world.rank, len(pins.data) if pins else 1)
+    loaders = LoaderThreads()
+    data_cpus = pins.data if pins else ()
+    pipeline = open_pipeline(plan, world.rank, max(1, len(data_cpus)), data_cpus)
 
     def evaluate() -> EvaluationResult:
         average_batchnorm(model, world.ranks)
-        return evaluator.evaluate(loaders.follow(pipeline.validation()))
+        result = evaluator.evaluate(loaders.watch(pipeline.validation()))
+        session.corrupt_images = _count_corrupt(pipeline.corrupt_training)
+        corrupt = _count_corrupt(pipeline.corrupt_validation)
+        return msgspec.structs.replace(result, corrupt=corrupt)
 
     with (
         make_reporter(world.is_first, plan.total_steps) as reporter,
@@ -134,7 +142,7 @@ def _train(
     ):
         reporter.say(_opening(plan, session))
         hooks = Hooks(evaluate, log, reporter)
-        batches = loaders.follow(pipeline.training())
+        batches = loaders.watch(pipeline.training())
         TrainingLoop(plan, step, batches, hooks, session.journey).run()
     session.placement = _gather_placement(world, communication, loaders)
     _gather_share(session)
@@ -142,6 +150,22 @@ def _train(
     gather_equal("final weights", session.weights_sha256, world)
     if world.is_first:
         save_weights(model, session.folder.path)
+
+
+def _count_corrupt(log: CorruptLog) -> int:
+    """Corrupt images that any rank has met, each counted once. Collective.
+
+    Raises:
+        RunError: They are more than a run puts up with.
+    """
+    found = len(frozenset().union(*gather(log.examples)))
+    if found > log.limit:
+        raise RunError(
+            f"{found} corrupt {log.split} images are more than the {log.limit} that a run puts "
+            "up with; the ranks have named them above",
+            "repair or remove them; hvdtrain prepare-data leaves them out",
+        )
+    return found
 
 
 def _opening(plan: RunPlan, session: Session) -> str:
@@ -208,6 +232,7 @@ def _make_record(session: Session, status: Status, failure: str | None) -> Recor
         seconds_per_step=seconds_per_step,
         allreduce_share=session.allreduce_share,
         epochs=tuple(session.journey.epochs),
+        corrupt_images=session.corrupt_images,
         weights_sha256=session.weights_sha256,
         failure=failure,
     )

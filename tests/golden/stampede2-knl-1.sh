@@ -12,7 +12,7 @@
 #   hvdtrain render-job --nodes 1 --hvdtrain /opt/hvdtrain/bin/hvdtrain
 #
 # system             Stampede2, Knights Landing nodes (TACC, switched off in 2024)
-# partition          long (1-32 nodes, 5-00:00:00), the first that the job fits into
+# partition          long (1-32 nodes, 5-00:00:00), the longest there is, and still too short
 # global batch       1 node x 1 rank x 32 images = 32
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
 # updates            3603240: 90 epochs of 40036

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from hvdtrain.plan.system import load_system
+from tests.conftest import required_markers
 from tests.slurm.cluster import Cluster, start_cluster, start_munge
 
 
 @pytest.fixture(scope="session")
 def munge() -> Iterator[Path]:
     if os.geteuid() != 0:
-        # conftest.py of the tests decides about programs; a controller also wants to be root.
-        pytest.skip("a Slurm controller of its own needs root")
+        reason = "a Slurm controller of the tests' own must be started by root"
+        (pytest.fail if "slurm" in required_markers() else pytest.skip)(reason)
     with start_munge() as socket:
         yield socket
 

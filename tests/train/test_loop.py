@@ -17,11 +17,11 @@ pytestmark = pytest.mark.tf
 class Watcher:
     """Keeps what the loop did."""
 
-    def __init__(self, losses: Any = itertools.repeat(2.0), evaluation_loss: float = 1.5) -> None:
+    def __init__(self, losses: Any = None, evaluation_loss: float = 1.5) -> None:
         self.rates: list[tuple[float, float]] = []
         self.lines: list[Any] = []
         self.said: list[str] = []
-        self._losses = iter(losses)
+        self._losses = itertools.repeat(2.0) if losses is None else iter(losses)
         self._evaluation_loss = evaluation_loss
 
     def step(self, images: object, labels: object, rate: float, decay: float) -> SimpleNamespace:

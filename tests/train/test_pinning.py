@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,7 +16,6 @@ from hvdtrain.train.pinning import (
     LoaderThreads,
     RankPins,
     allowed_cpus,
-    pin_threads,
     read_pins,
     thread_ids,
 )
@@ -78,28 +78,24 @@ def test_cores_outside_the_job_stop_the_rank() -> None:
     assert "hvdtrain cores --detect" in out
 
 
-def test_loader_threads_are_found_and_moved() -> None:
-    if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("one processor: there is nowhere to move a thread")
-    here, there = sorted(os.sched_getaffinity(0))[:2]
+def test_loader_threads_are_those_of_the_first_batch() -> None:
     stop = threading.Event()
 
-    def batches() -> object:
+    def batches() -> Iterator[int]:
         threading.Thread(target=stop.wait, daemon=True).start()
         yield 1
         yield 2
 
-    loaders = LoaderThreads(RankPins((here,), (there,)))
+    loaders = LoaderThreads()
     try:
-        assert list(loaders.follow(batches())) == [1, 2]  # type: ignore[arg-type]
+        assert list(loaders.watch(batches())) == [1, 2]
         assert len(loaders.alive) == 1
-        assert allowed_cpus(loaders.alive) == loaders.cpus == {there}
+        assert loaders.cpus == allowed_cpus(loaders.alive) == os.sched_getaffinity(0)
     finally:
         stop.set()
 
 
-def test_a_thread_that_has_ended_is_left_alone() -> None:
-    thread = threading.Thread(target=lambda: None)
+def test_a_thread_that_has_ended_has_no_processors() -> None:
     before = thread_ids()
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait)
@@ -109,5 +105,4 @@ def test_a_thread_that_has_ended_is_left_alone() -> None:
     thread.join()
     while thread_ids() & started:
         pass
-    pin_threads(started, tuple(os.sched_getaffinity(0)))
     assert allowed_cpus(started) == set()

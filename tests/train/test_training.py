@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,22 @@ def test_two_ranks_learn_from_tfrecords(images: Path, tmp_path: Path) -> None:
     subprocess.run([*prepare, "--shards", "3"], check=True, timeout=120, cwd=ROOT)
     run_ranks(train_words(tmp_path, "--data", str(shards), "--epochs", "4"), tmp_path / "out")
     check_learned(read_record(tmp_path))
+
+
+def test_corrupt_images_are_named_counted_and_left_out(images: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(images, data)
+    (data / "train" / "class1" / "1.jpg").write_bytes(b"no image")
+    (data / "val" / "class0" / "0.jpg").write_bytes(b"no image")
+    run_ranks(train_words(tmp_path, "--data", str(data), "--epochs", "2"), tmp_path / "out")
+    record = read_record(tmp_path)
+    assert record.status == "completed"
+    assert record.corrupt_images == 1
+    evaluations = [epoch.evaluation for epoch in record.epochs]
+    assert [(e.count, e.corrupt) for e in evaluations if e] == [(VALIDATION_IMAGES - 1, 1)] * 2
+    said = "".join((tmp_path / "out" / f"{rank}.err").read_text() for rank in (0, 1))
+    assert "class1/1.jpg" in said
+    assert "class0/0.jpg" in said
 
 
 def test_a_diverged_run_stops_all_ranks_and_says_so(images: Path, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def _normalise(image: tf.Tensor, image_size: int) -> tf.Tensor:
     """Subtract the mean and divide by the deviation of each channel.
 
     Pixels are taken a row at a time: broadcasting over rows of three numbers takes four times as
-    long, which is a seventh of the whole time of an image.
+    long, which would show in the time of the whole image.
     """
     offset = tf.constant([mean / dev for mean, dev in zip(_MEAN, _DEVIATION, strict=True)])
     scale = tf.constant([1 / dev for dev in _DEVIATION])

@@ -35,6 +35,11 @@ class CorruptLog:
         self._examples: set[int] = set()
 
     @property
+    def split(self) -> str:
+        """Which split it is about."""
+        return self._split
+
+    @property
     def examples(self) -> frozenset[int]:
         """The examples met so far."""
         return frozenset(self._examples)

@@ -38,7 +38,14 @@ class Pipeline(Protocol):
 
     A batch is images, float32 [batch, image_size, image_size, 3], normalised, and labels, int64
     [batch], 0 to classes - 1.
+
+    Attributes:
+        corrupt_training: The corrupt training images that this rank has met.
+        corrupt_validation: The same of the validation images.
     """
+
+    corrupt_training: CorruptLog
+    corrupt_validation: CorruptLog
 
     def training(self, first_step: int = 0) -> Iterator[Batch]:
         """One batch of rank_batch images for each step from `first_step` to the end of the run.

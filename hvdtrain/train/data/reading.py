@@ -1,9 +1,9 @@
 """Reads one example by its number: the bytes of its image, and its label.
 
 Both kinds of data are read at random, so any order and any starting point cost the same. For
-TFRecords that takes an index of where the records start. It costs less per image than the two
-milliseconds that the image takes to decode, no more than reading a file of its own, and, unlike a
-shuffle buffer, gives a true permutation. The data are meant to be in the memory of the node.
+TFRecords that takes an index of where the records start. An image from a record, its checksum
+verified, takes about a tenth longer to read and decode than one from a file of its own. Unlike a
+shuffle buffer this gives a true permutation. The data are meant to be in the memory of the node.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.train.data.faults import CorruptLog
 from hvdtrain.train.data.order import Shard, validation_examples
 
 Batch = tuple[tf.Tensor, tf.Tensor]
@@ -22,6 +23,8 @@ class SyntheticData:
 
     def __init__(self, plan: RunPlan, shard: Shard) -> None:
         self._steps = plan.total_steps
+        self.corrupt_training = CorruptLog("training", str, 0)
+        self.corrupt_validation = CorruptLog("validation", str, 0)
         share = validation_examples(plan.dataset.validation_images, shard)
         self._validation_images = len(share)
         size, seed = plan.model.image_size, [plan.seed, shard.rank]
