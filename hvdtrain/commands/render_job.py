@@ -48,7 +48,7 @@ class RecordedCommand(click.Command):
 @click.option(
     "--data",
     help="Folder of TFRecord shards or images on the cluster, copied to every node when the job "
-    "starts. Default: synthetic images.",
+    "starts; or `synthetic`. Default: the folder that HVDTRAIN_DATA names when the job starts.",
 )
 @click.option("--results", help="Folder of all runs on the cluster. Default: results.")
 @click.option("--walltime", help="HH:MM:SS. Default: from the forecast, with a margin.")

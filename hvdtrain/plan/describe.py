@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hvdtrain.plan.affinity import CoreMap
 from hvdtrain.plan.job import JobPlan
+from hvdtrain.plan.jobrequest import DATA_VARIABLE, JobRequest
 from hvdtrain.units import format_cpu_list, format_duration, format_walltime
 
 _DETECTED = (("numbering", "as if socket 0 came first; the job asks the node and corrects it"),)
@@ -28,10 +29,16 @@ def describe_job(plan: JobPlan) -> tuple[tuple[str, str], ...]:
         ("peak learning rate", f"{schedule.peak_lr:g}"),
         *_forecast(plan),
         ("wall time", f"{format_walltime(plan.walltime_min)}, at most {node_hours:.0f} node-hours"),
-        ("data", plan.request.data or "synthetic images"),
+        ("data", _data(plan.request)),
         *describe_cores(plan.core_map),
         *(_DETECTED if plan.system.node.numbering == "detect" else ()),
     )
+
+
+def _data(request: JobRequest) -> str:
+    if request.is_synthetic:
+        return "synthetic images"
+    return request.data or f"the folder that {DATA_VARIABLE} names when the job starts"
 
 
 def describe_cores(core_map: CoreMap) -> tuple[tuple[str, str], ...]:

@@ -18,7 +18,7 @@ from hvdtrain.plan.datasource import (
 )
 from hvdtrain.plan.directives import make_directives
 from hvdtrain.plan.forecast import Forecast, make_forecast
-from hvdtrain.plan.jobrequest import JobRequest, check_request
+from hvdtrain.plan.jobrequest import DATA_VARIABLE, JobRequest, check_request
 from hvdtrain.plan.partition import Placement, candidates, place_job
 from hvdtrain.plan.recipe import Recipe, load_recipe
 from hvdtrain.plan.runplan import RunPlan, make_plan, split_node_batch
@@ -168,7 +168,7 @@ def _plan_run(
 ) -> RunPlan:
     ranks_per_node = _ranks_per_node(request, system)
     # The folder is on the cluster: the ranks will see what it holds.
-    kind: DataKind = "tfrecords" if request.data else "synthetic"
+    kind: DataKind = "synthetic" if request.is_synthetic else "tfrecords"
     return make_plan(
         system=system.name,
         nodes=nodes,
@@ -176,7 +176,7 @@ def _plan_run(
         rank_batch=split_node_batch(request.node_batch, ranks_per_node),
         recipe=load(_recipe(request, nodes * request.node_batch)),
         model=request.model,
-        source=DataSource(kind=kind, path=request.data or ""),
+        source=DataSource(kind=kind, path="" if request.is_synthetic else request.data or ""),
         dataset=DatasetInfo(
             train_images=IMAGENET_TRAIN_IMAGES,
             validation_images=IMAGENET_VALIDATION_IMAGES,
@@ -202,6 +202,11 @@ def _notes(
             f"{partition.name}, {format_walltime(partition.max_walltime_min)}; "
             "give --walltime when you know better"
         )
+    if request.data is None:
+        notes.append(
+            f"no --data: the job reads its folder from {DATA_VARIABLE}, and stops at once where "
+            "that is not set; `--data synthetic` trains on made-up images"
+        )
     if partition.note:
         notes.append(f"{partition.name}: {partition.note}")
     if f"partition.{partition.name}" in system.unverified:
@@ -213,9 +218,10 @@ def _notes(
 
 def _too_long(request: JobRequest, system: System, placement: Placement, forecast: Forecast) -> str:
     """What to say when the run does not end within any partition's limit."""
+    needed = format_duration(forecast.walltime_min * 60)
     text = (
-        f"the run does not fit into one job: {format_duration(forecast.walltime_min * 60)} with margin"
-        f", limit of {placement.partition.limits}"
+        f"the run does not fit into one job: it needs {needed} with a margin, the limit is "
+        f"{placement.partition.limits}"
     )
     fewest = _fewest_nodes(request, system)
     if fewest is None:

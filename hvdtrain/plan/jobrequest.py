@@ -35,6 +35,13 @@ _OPTION_OF = {
 _WHOLE_NUMBERS = ("nodes", "ranks_per_node")
 
 
+SYNTHETIC = "synthetic"
+"""What `--data` calls images that are made up. Nobody gets them without asking."""
+
+DATA_VARIABLE = "HVDTRAIN_DATA"
+"""Where a job looks for the folder of its data when the script names none."""
+
+
 class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A job as the user wants it. What is None follows from the system and the paper.
 
@@ -47,7 +54,8 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         recipe: Name of a shipped recipe, or path of a file.
         epochs: Stretches the recipe to this many.
         model: What is trained; only in a file.
-        data: Folder of the training data on the cluster; None: synthetic images.
+        data: Folder of the training data on the cluster, or `synthetic`; None: the job reads
+            the folder from HVDTRAIN_DATA, and stops at once where that is not set.
         walltime: As Slurm writes it.
         account: Slurm's account.
         qos: Slurm's QOS.
@@ -77,6 +85,11 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     template: str | None = None
     set_directives: dict[str, str] = msgspec.field(default_factory=dict, name="set")
     unset_directives: tuple[str, ...] = msgspec.field(default=(), name="unset")
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the images are made up."""
+        return self.data == SYNTHETIC
 
     @property
     def walltime_min(self) -> int | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from hvdtrain.plan.modelspec import ModelSpec
@@ -23,7 +24,8 @@ CLASSIFIER_DEVIATION = 0.01
 # Blocks and width of the inner convolutions, stage by stage; a block gives four times the width.
 RESNET50_STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 RESNET50_EXPANSION = 4
-# Nine 3x3 layers in three stages. Wide for its depth: it has to learn in a few epochs.
+KERNELS = 54  # of ResNet-50, the larger of the two: 53 convolutions and the classifier
+# Seven 3x3 layers. Wide for its depth: it has to learn in a few epochs.
 SMALL_STAGES = ((1, 32), (1, 64), (1, 128))
 
 
@@ -32,7 +34,7 @@ def make_model(spec: ModelSpec, seed: int = 0) -> tf.keras.Model:
 
     Args:
         spec: Network, image size, classes and precision.
-        seed: The starting weights are a function of this and of nothing else.
+        seed: 0 or more. The starting weights are a function of this and of nothing else.
 
     Returns:
         A model from float32 [batch, image_size, image_size, 3] to float32 logits
@@ -54,7 +56,9 @@ class _Network:
     def __init__(self, spec: ModelSpec, seed: int) -> None:
         self._spec = spec
         self._policy = "mixed_bfloat16" if spec.precision == "bf16" else "float32"
-        self._seeds = iter(range(seed * 1000, seed * 1000 + 1000))
+        # One for each kernel, of 31 bits: TensorFlow reads them as int32.
+        states = np.random.SeedSequence(seed).generate_state(KERNELS)
+        self._seeds = iter((states >> 1).tolist())
 
     def resnet50(self, images: Any) -> Any:
         """Fifty layers with weights: 1 + 3 x (3 + 4 + 6 + 3) convolutions and the classifier."""

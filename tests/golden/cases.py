@@ -12,7 +12,7 @@ FOLDER = Path(__file__).resolve().parent
 
 _DATA = ("--data", "/scratch/imagenet")
 _CASES = {
-    "stampede2-knl-1": ("--nodes", "1"),
+    "stampede2-knl-1": ("--nodes", "1", "--data", "synthetic"),
     "stampede2-knl-256": ("--nodes", "256", *_DATA),
     "stampede2-knl-1536": ("--nodes", "1536"),
     "stampede2-skx-128": (

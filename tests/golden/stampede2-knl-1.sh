@@ -9,7 +9,7 @@
 #SBATCH --requeue
 
 # ResNet-50, made by hvdtrain 0.1.0:
-#   hvdtrain render-job --nodes 1 --hvdtrain /opt/hvdtrain/bin/hvdtrain
+#   hvdtrain render-job --nodes 1 --data synthetic --hvdtrain /opt/hvdtrain/bin/hvdtrain
 #
 # system             Stampede2, Knights Landing nodes (TACC, switched off in 2024)
 # partition          long (1-32 nodes, 5-00:00:00), the longest there is, and still too short

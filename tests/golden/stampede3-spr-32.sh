@@ -19,7 +19,7 @@
 # peak learning rate 0.4
 # forecast           none: no step time is known for stampede3-spr
 # wall time          2-00:00:00, at most 1536 node-hours
-# data               synthetic images
+# data               the folder that HVDTRAIN_DATA names when the job starts
 # cores of rank 0    compute 0-53,56-109; communication 54-55,110-111; Horovod 54; data loading with the compute threads
 # numbering          as if socket 0 came first; the job asks the node and corrects it
 
@@ -79,8 +79,48 @@ if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
     run_id=$run_id-r$SLURM_RESTART_COUNT
 fi
 
-# The images are synthetic, so nothing is copied. With --data FOLDER the script copies the folder
-# into the memory of every node first.
+# The training data is copied once to every node, and removed when the job ends. The folder's name
+# is new and its owner is the only one who may enter, so nobody can put something in its place.
+data_source=${HVDTRAIN_DATA:?the folder of the training data; export it before sbatch, or render with --data}
+data=/dev/shm/$run_id-$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
+if ! [ -d "$data_source" ]; then
+    echo "$0: the training data $data_source is not a folder on $HOSTNAME" >&2
+    exit 1
+fi
+needed_kb=$(du -skL -- "$data_source" | cut -f1)
+on_node='
+    set -eu
+    # Where the launcher starts several ranks on a node, the first one does the work.
+    first=${MPI_LOCALRANKID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${MV2_COMM_WORLD_LOCAL_RANK:-}}}
+    [ "${first:-${SLURM_LOCALID:-0}}" = 0 ] || exit 0
+    action=$1 data=$2 data_source=${3:-} needed_kb=${4:-0}
+    case $action in
+    copy)
+        umask 077
+        free_kb=$(df -k --output=avail -- "${data%/*}" | tail -n 1 | tr -d " ")
+        if [ "$free_kb" -le "$needed_kb" ]; then
+            echo "$HOSTNAME: ${data%/*} has $free_kb KB free, the data takes $needed_kb" >&2
+            exit 1
+        fi
+        mkdir -- "$data"
+        cp -rL -- "$data_source/." "$data"
+        ;;
+    remove)
+        rm -rf -- "$data"
+        ;;
+    esac
+'
+remove_data() {
+    status=$?
+    trap - EXIT
+    ibrun \
+        bash -c "$on_node" on_node remove "$data" ||
+        echo "$0: $data may be left on some nodes" >&2
+    exit "$status"
+}
+trap remove_data EXIT
+ibrun \
+    bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
 
 # ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
 # ranks pin themselves.
@@ -92,6 +132,6 @@ ibrun \
     --ranks-per-node 1 \
     --rank-batch 32 \
     --recipe linear-90 \
-    --images-per-epoch 1281167 \
+    --data "$data" \
     --results "$results" \
     --run-id "$run_id"

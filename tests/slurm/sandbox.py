@@ -61,7 +61,7 @@ def run_script(script: str, folder: Path, **variables: str) -> Outcome:
     """Run a script as Slurm's batch shell would, in a working folder below `folder`."""
     tools, record, work = folder / "tools", folder / "record", folder / "work"
     for path in (tools, record, work):
-        path.mkdir(exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     for name in ("ibrun", "srun", "mpirun", "module"):
         (tools / name).write_text(_LAUNCHER if name != "module" else "#!/bin/bash\n")
         (tools / name).chmod(0o755)

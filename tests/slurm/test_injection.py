@@ -208,6 +208,23 @@ def test_data_that_is_not_there_stops_the_job_before_the_ranks(script: str, tmp_
     assert "is not a folder" in outcome.output
 
 
+def test_a_script_without_data_reads_the_folder_from_the_environment(tmp_path: Path) -> None:
+    data, staging, program = folders(tmp_path, " $(touch injected)")
+    plan = make_job(
+        JobRequest(nodes=2),
+        with_staging(load_system("stampede2-knl"), staging),
+        Origin(command="c", hvdtrain=str(program)),
+    )
+    script = render_script(plan)
+    without = run_script(script, tmp_path / "without")
+    assert (without.exit_code, without.words) == (1, ())
+    assert "HVDTRAIN_DATA: the folder of the training data" in without.output
+    given = run_script(script, tmp_path / "given", HVDTRAIN_DATA=str(data))
+    assert given.exit_code == 0
+    assert (given.record / "data" / "train-00000-of-00001").read_text() == "images"
+    assert not list(tmp_path.rglob("injected"))
+
+
 def test_data_that_does_not_fit_stops_the_job_before_the_ranks(script: str, tmp_path: Path) -> None:
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "df").write_text("#!/bin/bash\nprintf '  Avail\\n      3\\n'\n")

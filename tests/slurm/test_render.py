@@ -67,7 +67,7 @@ def test_the_script_for_1536_nodes_spells_out_what_a_person_would_check() -> Non
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-@pytest.mark.parametrize("data", [None, "/scratch/imagenet"])
+@pytest.mark.parametrize("data", [None, "synthetic", "/scratch/imagenet"])
 def test_every_script_is_one_that_slurm_and_the_site_can_take(
     system: str, data: str | None
 ) -> None:
@@ -83,7 +83,8 @@ def test_every_script_is_one_that_slurm_and_the_site_can_take(
     # Slurm does not expand variables in a directive.
     assert not [line for line in lines if line.startswith("#SBATCH") and "$" in line]
     assert not re.search(r"--mem\b", script)
-    assert ("/dev/shm" in script) == (data is not None)
+    assert ("/dev/shm" in script) == (data != "synthetic")
+    assert ("HVDTRAIN_DATA:?" in script) == (data is None)
     subprocess.run(["bash", "-n"], input=script, text=True, check=True, capture_output=True)
 
 
@@ -131,7 +132,7 @@ def test_the_ranks_get_what_the_plan_decided() -> None:
         ("--classes", "10"),
         ("--precision", "bf16"),
     )
-    assert ("--images-per-epoch", "1281167") in train_options(plan_of())
+    assert ("--images-per-epoch", "1281167") in train_options(plan_of(data="synthetic"))
 
 
 def test_a_template_of_ones_own_changes_one_block(tmp_path: Path) -> None:

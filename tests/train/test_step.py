@@ -139,7 +139,8 @@ def test_two_half_batches_are_one_whole(tmp_path: Path) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-# Rank 1 comes half a second late, then with images that are no numbers.
+# Rank 1 comes half a second late, then with images that are no numbers. Also: what waits for the
+# clocks.
 LATE = """
 import json, time
 import horovod.tensorflow as hvd
@@ -167,9 +168,16 @@ seconds = time.perf_counter() - start
 if hvd.rank() == 1:
     images = images * np.nan
 broken = step(images, labels, 0.0, 0.0)
+waiting = {
+    op.type
+    for op in step.get_concrete_function().graph.get_operations()
+    for before in [*op.control_inputs, *(tensor.op for tensor in op.inputs)]
+    if before.type == "Timestamp"
+}
 print(json.dumps({
     "exposed": exposed,
     "seconds": seconds,
+    "waiting": sorted(waiting),
     "broken": str(float(broken.loss)),
     "broken_here": str(float(broken.rank_loss)),
 }))
@@ -183,5 +191,7 @@ def test_waiting_is_exposed_and_nonsense_is_shared(tmp_path: Path) -> None:
     assert 0.4 < early["exposed"] < early["seconds"]
     assert 0.0 < late["exposed"] < 0.3
     assert late["exposed"] < late["seconds"]
+    # The difference and the end of the step wait for the clocks; no gradient and no update does.
+    assert early["waiting"] == ["NoOp", "Sub", "Timestamp"]
     assert early["broken"] == late["broken"] == "nan"
     assert (early["broken_here"] != "nan") and (late["broken_here"] == "nan")
