@@ -112,7 +112,7 @@ check_site_mpi() {
         stop "$MPICXX cannot compile an MPI program: install the development files of that MPI"
     # oneCCL loads libmpi.so.12 by itself: the name of Intel MPI and of MPIs compatible with it.
     # Beside another MPI in one process that cannot work.
-    ldd "$program" | grep -q 'libmpi\.so\.12' || WITH_ONECCL=no
+    [[ $(ldd "$program") == *libmpi.so.12* ]] || WITH_ONECCL=no
     rm -f "$program"
 }
 

@@ -23,7 +23,13 @@ from hvdtrain.stack import stack_variables
 DEFAULT_STEPS = 12
 
 
-@click.command()
+_EXAMPLE = """\b
+Example:
+  hvdtrain dry-run --ranks 2 --batch 16 --steps 12
+"""
+
+
+@click.command(epilog=_EXAMPLE)
 @click.option("--ranks", type=click.IntRange(1), help="Default: 2, or 1 on a single core.")
 @click.option(
     "--batch", type=click.IntRange(1), default=16, show_default=True, help="Images per rank."
@@ -68,10 +74,6 @@ def command(
 
     The ranks run `hvdtrain train`, as on a cluster, and leave a record. On synthetic images the
     record says so: it is never a result to compare with the paper.
-
-    \b
-    Example:
-      hvdtrain dry-run --ranks 2 --batch 16 --steps 12
     """
     if steps is not None and epochs is not None:
         raise InputError("--steps", steps, "either --steps or --epochs, not both")
