@@ -127,6 +127,8 @@ def _horovod_layer(core_map: CoreMap, mpi: MpiFamily) -> Layer:
             Setting("HOROVOD_CPU_OPERATIONS", "CCL" if uses_ccl(core_map, mpi) else "MPI"),
             Setting("HOROVOD_THREAD_AFFINITY", threads, True),
             Setting("HOROVOD_CYCLE_TIME", cycle_ms),
+            # Groups that happen to be ready together would be added in another order each time.
+            Setting("HOROVOD_DISABLE_GROUP_FUSION", "1"),
             Setting("HOROVOD_STALL_CHECK_TIME_SECONDS", "60"),
             Setting("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "300"),
         ),

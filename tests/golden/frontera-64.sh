@@ -64,6 +64,7 @@ export CCL_ALLREDUCE=ring
 # Horovod: a dead rank ends the job instead of hanging it
 export HOROVOD_CPU_OPERATIONS=CCL
 export HOROVOD_CYCLE_TIME=1
+export HOROVOD_DISABLE_GROUP_FUSION=1
 export HOROVOD_STALL_CHECK_TIME_SECONDS=60
 export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
 

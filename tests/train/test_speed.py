@@ -23,7 +23,7 @@ LEAST_SHARE = 0.9
 
 def start(results: Path, cpus: set[int], ranks: int) -> subprocess.Popen[str]:
     """A dry run that may use these processors and no others."""
-    shape = ["--model", "resnet50", "--image-size", "96", "--batch", "8", "--steps", "10"]
+    shape = ["--model", "resnet50", "--image-size", "128", "--batch", "16", "--steps", "6"]
     words = ["dry-run", "--ranks", str(ranks), *shape, "--results", str(results), "--json"]
     return subprocess.Popen(
         [sys.executable, "-m", "hvdtrain", *words],
