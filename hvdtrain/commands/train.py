@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
-from hvdtrain.plan.recipe import load_recipe
 from hvdtrain.plan.text import require_name
 
 _EXAMPLE = """\b
@@ -86,7 +85,7 @@ def command(
             nodes=nodes,
             ranks_per_node=ranks_per_node,
             rank_batch=rank_batch,
-            recipe=load_recipe(recipe),
+            recipe=recipe,
             epochs=epochs,
             steps=steps,
             data=data,

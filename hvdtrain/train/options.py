@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvdtrain.plan.recipe import Recipe
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
@@ -17,7 +15,7 @@ class TrainOptions:
         nodes: Nodes that were planned; None: as many as the ranks are on.
         ranks_per_node: Ranks on each; None: the ranks divided by the nodes.
         rank_batch: Images of a rank in one step.
-        recipe: How to train.
+        recipe: Name of a shipped recipe, or path of a file.
         epochs: Stretches the recipe; None: its own length.
         steps: Ends the run early; None: the whole recipe.
         data: Folder of images or TFRecords; None: synthetic.
@@ -37,7 +35,7 @@ class TrainOptions:
     nodes: int | None
     ranks_per_node: int | None
     rank_batch: int
-    recipe: Recipe
+    recipe: str
     epochs: float | None
     steps: int | None
     data: Path | None

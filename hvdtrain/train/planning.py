@@ -1,4 +1,7 @@
-"""From the options and the data that is there to the plan that all ranks follow."""
+"""From the options and the data that is there to the plan that all ranks follow.
+
+Rank 0 makes the plan and gives it to the others.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ import datetime
 from hvdtrain.plan.datasource import DatasetInfo, DataSource
 from hvdtrain.plan.decode import convert
 from hvdtrain.plan.modelspec import ModelSpec
+from hvdtrain.plan.recipe import load_recipe
 from hvdtrain.plan.runplan import RunPlan, make_plan
 from hvdtrain.train.data.discover import discover
 from hvdtrain.train.options import TrainOptions
-from hvdtrain.train.world import World, share
+from hvdtrain.train.world import World
 
 DEFAULT_IMAGE_SIZE = {"resnet50": 224, "small": 32}
 DEFAULT_CLASSES = {"resnet50": 1000, "small": 10}
@@ -19,14 +23,13 @@ SYNTHETIC_VALIDATION_STEPS = 2
 
 
 def make_run_plan(options: TrainOptions, world: World) -> RunPlan:
-    """The plan of the run. Collective: rank 0 looks at the data and tells the others.
+    """The plan of the run, after a look at the data.
 
     Raises:
-        InputError: The data, the model or the batch is not possible.
+        InputError: The recipe, the data, the model or the batch is not possible.
     """
-    looked = share(_look_at_data(options, world.ranks) if world.is_first else None)
-    assert looked is not None
-    source, dataset = looked
+    recipe = load_recipe(options.recipe)
+    source, dataset = _look_at_data(options, world.ranks)
     nodes = options.nodes or world.nodes
     model = convert(
         {
@@ -44,7 +47,7 @@ def make_run_plan(options: TrainOptions, world: World) -> RunPlan:
         nodes=nodes,
         ranks_per_node=options.ranks_per_node or max(1, world.ranks // nodes),
         rank_batch=options.rank_batch,
-        recipe=options.recipe,
+        recipe=recipe,
         model=model,
         source=source,
         dataset=dataset,

@@ -5,6 +5,7 @@ Importing this module imports TensorFlow, so the process must be on its cores be
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from dataclasses import dataclass, field
@@ -37,12 +38,12 @@ from hvdtrain.train.weights import save_weights
 from hvdtrain.train.world import (
     World,
     check_plan_size,
+    from_first,
     gather,
     gather_equal,
     join_world,
     leave_world,
     library_version,
-    share,
 )
 from hvdtrain.units import format_cpu_list
 
@@ -85,7 +86,9 @@ def run_session(
         with signals_interrupt():
             _train(session, options, pins, communication)
     except BaseException as error:
-        session.folder.close(_make_record(session, *_verdict(error, world)))
+        # A full disk must not hide what went wrong before it.
+        with contextlib.suppress(OSError):
+            session.folder.close(_make_record(session, *_verdict(error, world)))
         raise
     if world.is_first:
         session.folder.close(_make_record(session, "completed", None))
@@ -97,16 +100,17 @@ def _open_session(
 ) -> Session:
     """Agree on the plan and the folder, and check that all ranks are of one kind."""
     clock_started = time.monotonic()
-    started = share(datetime.datetime.now(datetime.UTC))
-    plan = make_run_plan(options, world)
-    check_plan_size(plan.ranks_per_node, plan.nodes, world)
+    started = datetime.datetime.now(datetime.UTC)
     versions = read_versions(library_version(), itex)
     gather_equal("versions of the stack", versions, world)
-    gather_equal("plan and data", plan, world)
-    run_id = options.run_id or make_run_id(plan, started)
-    if world.is_first:
-        RunFolder.create(options.results, run_id, plan)
-    folder = RunFolder(options.results / share(run_id))
+
+    def open_run() -> tuple[RunPlan, RunFolder]:
+        plan = make_run_plan(options, world)
+        check_plan_size(plan.ranks_per_node, plan.nodes, world)
+        run_id = options.run_id or make_run_id(plan, started)
+        return plan, RunFolder.create(options.results, run_id, plan)
+
+    plan, folder = from_first(open_run, world)
     return Session(world, plan, folder, versions, git_commit, started, clock_started)
 
 

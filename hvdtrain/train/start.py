@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 
-from hvdtrain.errors import HvdtrainError, InputError
+from hvdtrain.errors import HvdtrainError
 from hvdtrain.train.interrupt import Interrupted
 from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
@@ -42,9 +42,6 @@ def start_rank(options: TrainOptions) -> None:
 
 
 def _tell(error: BaseException, launch: Launch) -> None:
-    """What went wrong, once where all ranks would say the same."""
-    if isinstance(error, InputError) and launch.rank != 0:
-        return
     known = isinstance(error, HvdtrainError | Interrupted)
     text = str(error) if known else "".join(traceback.format_exception(error))
     print(f"hvdtrain: rank {launch.rank}: {text}", file=sys.stderr, flush=True)

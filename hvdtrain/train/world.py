@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -107,10 +108,14 @@ def gather(value: T) -> list[T]:
     return values
 
 
-def share(value: T) -> T:
-    """Rank 0's value, on every rank."""
-    shared: T = MPI.COMM_WORLD.bcast(value, root=0)
-    return shared
+def from_first(make: Callable[[], T], world: World) -> T:
+    """What rank 0 makes, on every rank. Collective.
+
+    What all ranks must agree on is decided once, and what is wrong with it is said once. When
+    `make` raises, the other ranks wait until rank 0 ends them.
+    """
+    made: T = MPI.COMM_WORLD.bcast(make() if world.is_first else None, root=0)
+    return made
 
 
 def gather_equal(what: str, value: object, world: World) -> None:
