@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,9 @@ def _run_ranks(core_map: CoreMap, words: list[str]) -> None:
     layers = make_settings(core_map, family, itex_may_load(read_processor_flags()))
     environ |= launcher_variables
     environ |= {setting.name: setting.value for layer in layers for setting in layer.settings}
+    if sys.stderr.isatty():
+        # mpirun passes the terminal on through a pipe; rich takes its word for it.
+        environ |= {"TTY_COMPATIBLE": "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
     command_words = [*launcher, sys.executable, "-m", "hvdtrain", "train", *words]
     with subprocess.Popen(command_words, env=environ, stdout=sys.stderr.fileno()) as ranks:
         try:

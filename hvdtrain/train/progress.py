@@ -97,6 +97,8 @@ class Bar:
             TextColumn("{task.fields[speed]:.1f} images/s"),
             TimeRemainingColumn(),
             console=console,
+            # It shares a core with the training.
+            refresh_per_second=2,
         )
         self._task: TaskID = self._progress.add_task(
             "", total=total_steps, epoch=1, loss=0.0, speed=0.0
