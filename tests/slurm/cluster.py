@@ -22,7 +22,7 @@ from pathlib import Path
 from hvdtrain.plan.system import Partition, System
 
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
-START_SECONDS = 30
+START_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ def slurm_environ(conf: Path) -> dict[str, str]:
         for key, value in os.environ.items()
         if not key.startswith(("SLURM", "SBATCH", "SRUN", "SALLOC"))
     }
-    return {**kept, "PATH": PATH, "SLURM_CONF": str(conf)}
+    # The controller looks its own host up; where no name server answers, that must not take long.
+    resolver = {"RES_OPTIONS": "timeout:1 attempts:1"}
+    return {**kept, **resolver, "PATH": PATH, "SLURM_CONF": str(conf)}
 
 
 @contextmanager

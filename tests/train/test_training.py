@@ -177,13 +177,12 @@ def endless(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         running.kill()
         running.wait()
-        for process in rank_processes(running.pid):
+        for process in rank_processes(tmp_path):
             os.kill(process, signal.SIGKILL)
 
 
-def rank_processes(launcher: int, rank: int | None = None) -> list[int]:
-    """The ranks of a running test, by what the launcher left in their environment."""
-    del launcher
+def rank_processes(results: Path, rank: int | None = None) -> list[int]:
+    """The ranks of a running test, by their results folder and what the launcher told them."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -192,13 +191,13 @@ def rank_processes(launcher: int, rank: int | None = None) -> list[int]:
         except OSError:
             continue
         ranks = [entry for entry in environ if entry.startswith(b"PMI_RANK=")]
-        if b"hvdtrain" in words and ranks and (rank is None or ranks == [b"PMI_RANK=%d" % rank]):
+        if os.fsencode(results) in words and ranks and (rank is None or ranks == [b"PMI_RANK=%d" % rank]):
             found.append(int(folder.name))
     return found
 
 
 def test_a_killed_rank_takes_the_run_down(endless: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    (victim,) = rank_processes(endless.pid, rank=1)
+    (victim,) = rank_processes(tmp_path, rank=1)
     os.kill(victim, signal.SIGKILL)
     started = time.monotonic()
     assert endless.wait(timeout=60) != 0
@@ -210,7 +209,7 @@ def test_a_killed_rank_takes_the_run_down(endless: subprocess.Popen[bytes], tmp_
 def test_sigterm_leaves_an_interrupted_record(
     endless: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
-    for process in rank_processes(endless.pid):
+    for process in rank_processes(tmp_path):
         os.kill(process, signal.SIGTERM)
     assert endless.wait(timeout=60) != 0
     record = read_record(tmp_path)
