@@ -24,14 +24,13 @@ weight_decay = 1e-4
 """
 
 
-def test_every_shipped_recipe_has_its_files_name() -> None:
-    assert recipe_names() == ["large-batch-100", "linear-90"]
-    for name in recipe_names():
-        assert load_recipe(name).name == name
-
-
-def test_the_epochs_of_the_shipped_recipes() -> None:
-    assert [load_recipe(name).epochs for name in recipe_names()] == [100, 90]
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_shipped_recipe_says_its_name_and_its_length(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    epochs = int(name.rpartition("-")[2])
+    assert recipe.total_epochs == epochs
+    assert recipe.epochs == pytest.approx(epochs)
 
 
 def test_a_recipe_of_ones_own_is_a_path(tmp_path: Path) -> None:
@@ -44,7 +43,7 @@ def test_a_recipe_of_ones_own_is_a_path(tmp_path: Path) -> None:
     ("change", "said"),
     [
         (("end = 0.0", "end = -1.0"), "phase[0].end"),
-        (("epochs = 2", "epoch = 2"), "augment, end, epochs"),
+        (("epochs = 2", "epoch = 2"), "curve, end, epochs"),
         (("start = 1.0", 'start = "previous"'), "nothing before it"),
         (('name = "all"', 'name = "a\\nb"'), "phase[0].name"),
         (("epochs = 2", "epochs = inf"), "phase[0].epochs"),
