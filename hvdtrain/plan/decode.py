@@ -104,7 +104,7 @@ def _fit(decode: Callable[[], T], kind: type[T], origin: str, raw: object) -> T:
             field = f"{origin}: {_dotted(path, unknown[1])}"
             raise InputError(field, unknown[1], f"the fields here are {legal}") from None
         if reason.startswith("Invalid enum value"):
-            reason = f"one of {', '.join(map(str, _legal_values(kind, path)))}"
+            reason = f"one of {', '.join(_legal_values(kind, path))}"
         field = f"{origin}: {_dotted(path)}" if path != "$" else origin
         raise InputError(field, _value_at(raw, path), reason) from None
     except msgspec.DecodeError as error:
@@ -137,9 +137,14 @@ def _legal_keys(kind: type, path: str) -> list[str]:
     return sorted({field.encode_name for each in candidates for field in _fields(each)})
 
 
-def _legal_values(kind: type, path: str) -> list[object]:
-    """The values of the literal that `path` leads to."""
-    return [value for each in _candidates(kind, path) for value in getattr(each, "values", ())]
+def _legal_values(kind: type, path: str) -> list[str]:
+    """The values of the literal that `path` leads to, and a number where one is legal too."""
+    candidates = _candidates(kind, path)
+    values = [str(value) for each in candidates for value in getattr(each, "values", ())]
+    numeric = any(
+        isinstance(each, msgspec.inspect.FloatType | msgspec.inspect.IntType) for each in candidates
+    )
+    return [*values, "a number"] if numeric else values
 
 
 def _candidates(kind: type, path: str) -> tuple[Any, ...]:

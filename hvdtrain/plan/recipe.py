@@ -74,8 +74,8 @@ def _check_end(field: str, said: float, phases: Sequence[Phase]) -> None:
     if reached is None:
         raise FieldError(field, said, "none: a phase before has its length in steps")
     if abs(reached - said) > _TOLERANCE * max(1.0, said):
-        fault = "leaves a gap" if reached < said else "overruns"
-        raise FieldError(field, said, f"{reached:g}, where the phases before it end; this {fault}")
+        fault = "there is a gap" if reached < said else "they overrun"
+        raise FieldError(field, said, f"{reached:g}, where the phases before it end: {fault}")
 
 
 def _check_legw(recipe: Recipe) -> None:
