@@ -60,7 +60,7 @@ def command(
     of ImageNet-1K.
     """
     steps_per_epoch = steps_in_epoch(IMAGENET_TRAIN_IMAGES, global_batch)
-    loaded = load_recipe(recipe)
+    loaded = load_recipe(recipe, "RECIPE")
     schedule = make_schedule(loaded, global_batch, steps_per_epoch)
     if plot is not None:
         # matplotlib takes longer to import than all the rest of the command to run.

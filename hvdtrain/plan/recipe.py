@@ -96,8 +96,12 @@ def recipe_names() -> list[str]:
     return sorted(file.stem for file in resource_folder("recipes").glob("*.toml"))
 
 
-def load_recipe(name: str) -> Recipe:
+def load_recipe(name: str, option: str = "--recipe") -> Recipe:
     """A shipped recipe by name, or any recipe by the path of its file.
+
+    Args:
+        name: Or the path, ending in .toml.
+        option: What takes the name, for the message.
 
     Raises:
         InputError: No such recipe, or its file does not fit; the message names the field.
@@ -105,7 +109,7 @@ def load_recipe(name: str) -> Recipe:
     if name.endswith(".toml"):
         return load_toml(Path(name), Recipe)
     if name not in recipe_names():
-        raise unknown_name("--recipe", name, recipe_names(), ", or a path ending in .toml")
+        raise unknown_name(option, name, recipe_names(), ", or a path ending in .toml")
     return load_toml(resource_folder("recipes") / f"{name}.toml", Recipe)
 
 

@@ -93,7 +93,7 @@ def test_a_drawing_says_what_its_colours_and_marks_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "field"),
     [
-        (("nope", "--global-batch", "256"), "--recipe"),
+        (("nope", "--global-batch", "256"), "RECIPE"),
         ((*FIG_4, "--plot", "/nowhere/fig4.png"), "--plot"),
         ((*FIG_4, "--plot", "fig4.doc"), "--plot"),
         ((*FIG_4, "--plot", "fig4"), "--plot"),
