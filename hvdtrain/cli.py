@@ -24,6 +24,7 @@ COMMANDS = {
     "render-job": Entry("render_job", "Print the Slurm script of a run."),
     "systems": Entry("systems", "List the clusters, or show one."),
     "cores": Entry("cores", "Draw the core map of a node."),
+    "schedule": Entry("schedule", "Show or draw the learning rate of a recipe."),
     "dry-run": Entry("dry_run", "Train for a few steps on this machine."),
     "train": Entry("train", "What every rank runs."),
     "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),

@@ -16,6 +16,22 @@ T = TypeVar("T")
 _AT = re.compile(r"^(?P<reason>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
+class FieldError(ValueError):
+    """What a struct's `__post_init__` raises for one of its fields; decoding adds where it is.
+
+    Args:
+        field: The field, or the path to it from the struct.
+        value: What was given; None: nothing, though it is needed.
+        allowed: What would have been accepted.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+        super().__init__(f"{field}: {allowed}")
+
+
 def load_toml(path: Path, kind: type[T]) -> T:
     """The struct in a TOML file.
 
@@ -78,11 +94,17 @@ def _fit(decode: Callable[[], T], kind: type[T], origin: str, raw: object) -> T:
         match = _AT.match(str(error))
         reason = match["reason"] if match else str(error)
         path = (match["path"] if match else None) or "$"
+        if isinstance(error.__cause__, FieldError):
+            fault = error.__cause__
+            field = f"{origin}: {_dotted(path, fault.field)}"
+            raise InputError(field, fault.value, fault.allowed) from None
         unknown = re.search(r"unknown field `(.*?)`", reason)
         if unknown:
             legal = ", ".join(_legal_keys(kind, path))
             field = f"{origin}: {_dotted(path, unknown[1])}"
             raise InputError(field, unknown[1], f"the fields here are {legal}") from None
+        if reason.startswith("Invalid enum value"):
+            reason = f"one of {', '.join(_legal_values(kind, path))}"
         field = f"{origin}: {_dotted(path)}" if path != "$" else origin
         raise InputError(field, _value_at(raw, path), reason) from None
     except msgspec.DecodeError as error:
@@ -111,21 +133,36 @@ def _value_at(raw: object, path: str) -> object:
 
 def _legal_keys(kind: type, path: str) -> list[str]:
     """The field names of the struct that `path` leads to; of all its candidates in a union."""
+    candidates = _candidates(kind, path)
+    return sorted({field.encode_name for each in candidates for field in _fields(each)})
+
+
+def _legal_values(kind: type, path: str) -> list[str]:
+    """The values of the literal that `path` leads to, and a number where one is legal too."""
+    candidates = _candidates(kind, path)
+    values = [str(value) for each in candidates for value in getattr(each, "values", ())]
+    numeric = any(
+        isinstance(each, msgspec.inspect.FloatType | msgspec.inspect.IntType) for each in candidates
+    )
+    return [*values, "a number"] if numeric else values
+
+
+def _candidates(kind: type, path: str) -> tuple[Any, ...]:
+    """The types that `path` leads to: one, or those of a union."""
     found: Any = msgspec.inspect.type_info(kind)
     for step in _steps(path):
         found = _descend(found, step)
-    names = [
-        field.encode_name
-        for candidate in getattr(found, "types", (found,))
-        for field in getattr(candidate, "fields", ())
-    ]
-    return sorted(set(names))
+    return tuple(getattr(found, "types", (found,)))
+
+
+def _fields(info: Any) -> tuple[Any, ...]:
+    return tuple(getattr(info, "fields", ()))
 
 
 def _descend(info: Any, step: str) -> Any:
     candidates = getattr(info, "types", (info,))
     for candidate in candidates:
-        for field in getattr(candidate, "fields", ()):
+        for field in _fields(candidate):
             if field.encode_name == step:
                 return field.type
         for attribute in ("item_type", "value_type"):

@@ -14,6 +14,7 @@ def describe_job(plan: JobPlan) -> tuple[tuple[str, str], ...]:
     """What is decided and what follows from it, as label and text."""
     run = plan.run
     schedule = run.schedule
+    epochs = schedule.steps / run.steps_per_epoch
     ranks = _plural(run.ranks_per_node, "rank")
     node_hours = plan.walltime_min / 60 * run.nodes
     return (
@@ -25,7 +26,7 @@ def describe_job(plan: JobPlan) -> tuple[tuple[str, str], ...]:
             f"= {run.global_batch}",
         ),
         ("recipe", f"{run.recipe.name}: {run.recipe.title}"),
-        ("updates", f"{run.total_steps}: {run.recipe.epochs:g} epochs of {run.steps_per_epoch}"),
+        ("updates", f"{run.total_steps}: {epochs:g} epochs of {run.steps_per_epoch}"),
         ("peak learning rate", f"{schedule.peak_lr:g}"),
         *_forecast(plan),
         ("wall time", f"{format_walltime(plan.walltime_min)}, at most {node_hours:.0f} node-hours"),

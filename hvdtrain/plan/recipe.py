@@ -2,63 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.decode import load_toml
+from hvdtrain.plan.decode import FieldError, load_toml
+from hvdtrain.plan.phase import Epochs, Phase, round_steps
+from hvdtrain.plan.scaling import Scaling
 from hvdtrain.plan.schedule import Schedule, Segment
 from hvdtrain.plan.text import Line, unknown_name
 from hvdtrain.resources import resource_folder
 
-Rate = Annotated[float, Meta(ge=0, le=1000)]
-
-
-class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The linear scaling rule: peak = base_lr x global_batch / base_batch, at most max_peak_lr.
-
-    Attributes:
-        base_lr: Learning rate for `base_batch`. Source: Section IV-D after Goyal et al., 0.1.
-        base_batch: Source: the same, 256.
-        max_peak_lr: Cap of the peak; None: no cap. Source: Section V-C, 6.4 for 16K and above.
-    """
-
-    base_lr: Annotated[float, Meta(gt=0, le=1000)] = 0.1
-    base_batch: Annotated[int, Meta(ge=1)] = 256
-    max_peak_lr: Annotated[float, Meta(gt=0, le=1000)] | None = None
-
-    def peak_lr(self, global_batch: int) -> float:
-        """The peak learning rate for a global batch."""
-        peak = self.base_lr * global_batch / self.base_batch
-        return peak if self.max_peak_lr is None else min(peak, self.max_peak_lr)
-
-
-class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A stretch of training with one learning-rate curve.
-
-    Attributes:
-        name: For people.
-        epochs: Length in epochs.
-        start: Rate at the beginning as a multiple of the peak, or `base` for the recipe's base
-            rate (never above the peak), or `previous` for where the phase before it ended.
-        end: Rate that the curve reaches, as a multiple of the peak.
-        power: Exponent of the polynomial; 1 is a straight line.
-        weight_decay: Coupled L2 factor lambda.
-        augment: Whether scale and aspect-ratio augmentation is on.
-    """
-
-    name: Line
-    epochs: Annotated[float, Meta(gt=0, le=10000)]
-    start: Rate | Literal["base", "previous"] = "previous"
-    end: Rate
-    power: Annotated[float, Meta(gt=0, le=10)] = 1.0
-    weight_decay: Annotated[float, Meta(ge=0, le=1)]
-    augment: bool = True
+# Lengths such as 4.5 and 85.5 epochs are sums of decimals, which floats only come near.
+_TOLERANCE = 1e-6
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,6 +28,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         name: The file's name.
         title: For people.
         source: The paper's table and section.
+        total_epochs: Length of the whole; checked against the phases. None: what they add up to.
         momentum: Of SGD. Source: Section IV-B, 0.9.
         scaling: How the peak follows the global batch.
         phase: The phases, in order.
@@ -76,18 +37,58 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     name: Line
     title: Line
     source: Line
+    total_epochs: Epochs | None = None
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
     scaling: Scaling = Scaling()
     phase: Annotated[tuple[Phase, ...], Meta(min_length=1)]
 
     def __post_init__(self) -> None:
         if self.phase[0].start == "previous":
-            raise ValueError(f"the first phase, {self.phase[0].name!r}, has nothing before it")
+            raise FieldError("phase[0].start", "previous", "a rate: there is nothing before it")
+        _check_legw(self)
+        _check_epochs(self)
 
     @property
-    def epochs(self) -> float:
-        """Epochs of all phases."""
-        return sum(phase.epochs for phase in self.phase)
+    def epochs(self) -> float | None:
+        """Epochs of all phases; None: some have a length in steps."""
+        return _epochs_of(self.phase)
+
+
+def _epochs_of(phases: Sequence[Phase]) -> float | None:
+    """The epochs of some phases together; None: not all have a length in epochs."""
+    lengths = [phase.epochs for phase in phases if phase.epochs is not None]
+    return sum(lengths) if len(lengths) == len(phases) else None
+
+
+def _check_epochs(recipe: Recipe) -> None:
+    """Raise FieldError where the phases leave a gap or overrun what the recipe says."""
+    for index, phase in enumerate(recipe.phase):
+        if phase.begin is not None:
+            _check_end(f"phase[{index}].begin", phase.begin, recipe.phase[:index])
+    if recipe.total_epochs is not None:
+        _check_end("total_epochs", recipe.total_epochs, recipe.phase)
+
+
+def _check_end(field: str, said: float, phases: Sequence[Phase]) -> None:
+    reached = _epochs_of(phases)
+    if reached is None:
+        raise FieldError(field, said, "none: a phase before has its length in steps")
+    if abs(reached - said) > _TOLERANCE * max(1.0, said):
+        fault = "there is a gap" if reached < said else "they overrun"
+        raise FieldError(field, said, f"{reached:g}, where the phases before it end: {fault}")
+
+
+def _check_legw(recipe: Recipe) -> None:
+    if recipe.scaling.rule != "legw":
+        return
+    for index in (0, 1):
+        if index >= len(recipe.phase) or recipe.phase[index].epochs is None:
+            raise FieldError(
+                f"phase[{index}].epochs",
+                None,
+                "a length in epochs: under legw the first phase is the warm-up, and the second "
+                "gives or takes what it changes by",
+            )
 
 
 def recipe_names() -> list[str]:
@@ -95,8 +96,12 @@ def recipe_names() -> list[str]:
     return sorted(file.stem for file in resource_folder("recipes").glob("*.toml"))
 
 
-def load_recipe(name: str) -> Recipe:
+def load_recipe(name: str, option: str = "--recipe") -> Recipe:
     """A shipped recipe by name, or any recipe by the path of its file.
+
+    Args:
+        name: Or the path, ending in .toml.
+        option: What takes the name, for the message.
 
     Raises:
         InputError: No such recipe, or its file does not fit; the message names the field.
@@ -104,7 +109,7 @@ def load_recipe(name: str) -> Recipe:
     if name.endswith(".toml"):
         return load_toml(Path(name), Recipe)
     if name not in recipe_names():
-        raise unknown_name("--recipe", name, recipe_names(), ", or a path ending in .toml")
+        raise unknown_name(option, name, recipe_names(), ", or a path ending in .toml")
     return load_toml(resource_folder("recipes") / f"{name}.toml", Recipe)
 
 
@@ -112,15 +117,33 @@ def stretch_recipe(recipe: Recipe, epochs: float) -> Recipe:
     """The same recipe over another number of epochs, every phase keeping its share.
 
     Raises:
-        InputError: Not a number above 0, or above 10,000.
+        InputError: Not a number above 0, or above 10,000; or a phase has its length in steps.
     """
     if not 0 < epochs <= 10_000:
         raise InputError("--epochs", epochs, "a number above 0, at most 10000", "--epochs 90")
+    if recipe.epochs is None:
+        raise InputError(
+            "--epochs",
+            epochs,
+            f"only a recipe with all phases in epochs; {recipe.name} has some in steps",
+            "leave --epochs out",
+        )
     factor = epochs / recipe.epochs
-    phases = tuple(
-        msgspec.structs.replace(phase, epochs=phase.epochs * factor) for phase in recipe.phase
+    return msgspec.structs.replace(
+        recipe,
+        total_epochs=None,
+        phase=tuple(_stretch_phase(phase, factor) for phase in recipe.phase),
     )
-    return msgspec.structs.replace(recipe, phase=phases)
+
+
+def _stretch_phase(phase: Phase, factor: float) -> Phase:
+    assert phase.epochs is not None
+    return msgspec.structs.replace(
+        phase,
+        epochs=phase.epochs * factor,
+        begin=None,
+        at=tuple(fall * factor for fall in phase.at),
+    )
 
 
 def make_schedule(recipe: Recipe, global_batch: int, steps_per_epoch: int) -> Schedule:
@@ -130,42 +153,78 @@ def make_schedule(recipe: Recipe, global_batch: int, steps_per_epoch: int) -> Sc
     that is left without a step, as in a run of a few steps, is left out.
 
     Raises:
-        InputError: The whole recipe is shorter than half a step.
+        InputError: The whole recipe is shorter than half a step, or legw makes the warm-up
+            longer than the two phases that share its time.
     """
-    peak_lr = recipe.scaling.peak_lr(global_batch)
-    ends = itertools.accumulate(phase.epochs for phase in recipe.phase)
-    boundaries = [0, *(math.floor(end * steps_per_epoch + 0.5) for end in ends)]
-    if boundaries[-1] == 0:
+    peak_lr = recipe.scaling.peak_lr_for(global_batch)
+    segments: list[Segment] = []
+    position = 0.0
+    lr = peak_lr
+    for phase in _scaled_phases(recipe, global_batch):
+        begin, first = position, round_steps(position)
+        position += phase.in_steps(phase.length, steps_per_epoch)
+        steps = round_steps(position) - first
+        falls = tuple(
+            round_steps(begin + phase.in_steps(fall, steps_per_epoch)) - first for fall in phase.at
+        )
+        curve = phase.make_curve(_start_lr(phase, recipe.scaling, peak_lr, lr), peak_lr, falls)
+        lr = curve.end_lr
+        if steps == 0:
+            continue
+        segments.append(
+            Segment(
+                name=phase.name,
+                steps=steps,
+                curve=curve,
+                weight_decay=phase.weight_decay,
+                augment=phase.augment,
+                snapshot=phase.snapshot,
+            )
+        )
+    if not segments:
         raise InputError(
             "--epochs",
             recipe.epochs,
             f"at least one step; an epoch has {steps_per_epoch}",
             f"--epochs {1 / steps_per_epoch:.3g}",
         )
-    segments: list[Segment] = []
-    for phase, first, last in zip(recipe.phase, boundaries, boundaries[1:], strict=False):
-        if last == first:
-            continue
-        start_lr = _start_lr(phase, recipe.scaling, peak_lr, segments)
-        segments.append(
-            Segment(
-                name=phase.name,
-                steps=last - first,
-                start_lr=start_lr,
-                end_lr=phase.end * peak_lr,
-                power=phase.power,
-                weight_decay=phase.weight_decay,
-                augment=phase.augment,
-            )
-        )
     return Schedule(segments=tuple(segments))
 
 
-def _start_lr(phase: Phase, scaling: Scaling, peak_lr: float, before: list[Segment]) -> float:
+def _start_lr(phase: Phase, scaling: Scaling, peak_lr: float, previous_lr: float) -> float:
     match phase.start:
         case "base":
             return min(scaling.base_lr, peak_lr)
         case "previous":
-            return before[-1].end_lr if before else peak_lr
+            return previous_lr
         case multiple:
             return multiple * peak_lr
+
+
+def _scaled_phases(recipe: Recipe, global_batch: int) -> tuple[Phase, ...]:
+    """The phases with the warm-up that the scaling rule asks for; the whole stays as long."""
+    factor = recipe.scaling.warm_up_factor(global_batch)
+    if factor == 1:
+        return recipe.phase
+    warm_up, after, *rest = recipe.phase
+    assert warm_up.epochs is not None and after.epochs is not None
+    longer = warm_up.epochs * (factor - 1)
+    room = min((after.epochs, *after.at))
+    if longer >= room:
+        most = int(recipe.scaling.base_batch * (1 + room / warm_up.epochs))
+        raise InputError(
+            "global batch",
+            global_batch,
+            f"less than {most}, where the warm-up of {recipe.name} under legw takes all the time "
+            "of the phase after it",
+        )
+    return (
+        msgspec.structs.replace(warm_up, epochs=warm_up.epochs + longer, begin=None),
+        msgspec.structs.replace(
+            after,
+            epochs=after.epochs - longer,
+            begin=None,
+            at=tuple(fall - longer for fall in after.at),
+        ),
+        *rest,
+    )

@@ -13,7 +13,8 @@ import pytest
 from hvdtrain.errors import RunError
 from hvdtrain.plan.datasource import DatasetInfo
 from hvdtrain.plan.modelspec import ModelSpec
-from hvdtrain.plan.recipe import Phase, Recipe
+from hvdtrain.plan.phase import Phase
+from hvdtrain.plan.recipe import Recipe
 from hvdtrain.plan.runplan import RunPlan
 from tests.samples import sample_plan
 from tests.train.data.images import cut_off, write_folders

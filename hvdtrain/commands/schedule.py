@@ -1,0 +1,117 @@
+"""`hvdtrain schedule`: learning rate, weight decay and augmentation of a recipe, step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
+from hvdtrain.plan.recipe import load_recipe, make_schedule
+from hvdtrain.plan.runplan import steps_in_epoch
+from hvdtrain.plan.schedule import Schedule
+
+_EXAMPLE = """\b
+Example:
+  hvdtrain schedule collapsed-ensemble-120 --global-batch 4096 --plot fig4.png
+"""
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a schedule.
+
+    Attributes:
+        epoch: Epochs before it.
+        step: Its number, counted from 0.
+        learning_rate: Of its update.
+        weight_decay: Coupled L2 factor lambda.
+        augment: Whether scale and aspect-ratio augmentation is on.
+    """
+
+    epoch: float
+    step: int
+    learning_rate: float
+    weight_decay: float
+    augment: bool
+
+
+@click.command(epilog=_EXAMPLE)
+@click.argument("recipe")
+@click.option(
+    "--global-batch",
+    type=click.IntRange(1, IMAGENET_TRAIN_IMAGES),
+    required=True,
+    help="Images of one update, over all ranks.",
+)
+@click.option("--every", type=click.IntRange(1), help="Steps between rows. Default: an epoch.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of the rows.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw into this file (.png, .pdf, .svg) in place of the table.",
+)
+def command(
+    recipe: str, global_batch: int, every: int | None, as_json: bool, plot: Path | None
+) -> None:
+    """Show a recipe's learning rate, weight decay and augmentation for a global batch.
+
+    RECIPE is the name of a shipped recipe, or the path of a file ending in .toml. Epochs are those
+    of ImageNet-1K.
+    """
+    steps_per_epoch = steps_in_epoch(IMAGENET_TRAIN_IMAGES, global_batch)
+    loaded = load_recipe(recipe, "RECIPE")
+    schedule = make_schedule(loaded, global_batch, steps_per_epoch)
+    if plot is not None:
+        # matplotlib takes longer to import than all the rest of the command to run.
+        from hvdtrain.commands.schedule_plot import plot_schedule
+
+        plot_schedule(
+            schedule, steps_per_epoch, f"{loaded.title}\nglobal batch {global_batch}", plot
+        )
+        click.echo(f"wrote {plot}", err=True)
+    if as_json:
+        points = make_points(schedule, steps_per_epoch, every or steps_per_epoch)
+        click.echo(msgspec.json.format(msgspec.json.encode(points)))
+    elif plot is None:
+        click.echo(format_table(schedule, steps_per_epoch, every or steps_per_epoch))
+
+
+def make_points(schedule: Schedule, steps_per_epoch: int, every: int) -> list[Point]:
+    """Every so many steps of a schedule, from its first."""
+    return [
+        Point(
+            epoch=step / steps_per_epoch,
+            step=step,
+            learning_rate=schedule.learning_rate(step),
+            weight_decay=schedule.weight_decay(step),
+            augment=schedule.augment(step),
+        )
+        for step in range(0, schedule.steps, every)
+    ]
+
+
+def format_table(schedule: Schedule, steps_per_epoch: int, every: int) -> str:
+    """The points as a table, each with its phase, and where the run ends."""
+    rows = [("epoch", "step", "learning rate", "weight decay", "augment", "phase")]
+    rows += [
+        (
+            f"{point.epoch:.6g}",
+            str(point.step),
+            f"{point.learning_rate:.6f}",
+            f"{point.weight_decay:g}",
+            "on" if point.augment else "off",
+            schedule.segment(point.step).name,
+        )
+        for point in make_points(schedule, steps_per_epoch, every)
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines = [
+        "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[5]])
+        for row in rows
+    ]
+    ends = f"ends after {schedule.steps} steps, {schedule.steps / steps_per_epoch:.6g} epochs"
+    if schedule.snapshots:
+        epochs = ", ".join(f"{step / steps_per_epoch:.6g}" for step in schedule.snapshots)
+        ends += f"; snapshots at epochs {epochs}"
+    return "\n".join([*lines, ends])
