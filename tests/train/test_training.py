@@ -191,7 +191,8 @@ def rank_processes(results: Path, rank: int | None = None) -> list[int]:
         except OSError:
             continue
         ranks = [entry for entry in environ if entry.startswith(b"PMI_RANK=")]
-        if os.fsencode(results) in words and ranks and (rank is None or ranks == [b"PMI_RANK=%d" % rank]):
+        wanted = rank is None or ranks == [b"PMI_RANK=%d" % rank]
+        if os.fsencode(results) in words and ranks and wanted:
             found.append(int(folder.name))
     return found
 
