@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from hvdtrain.errors import InputError
 from hvdtrain.plan.decode import load_toml
+from hvdtrain.plan.optimizerspec import OptimizerSpec, SgdSpec
 from hvdtrain.plan.schedule import Schedule, Segment
 from hvdtrain.plan.text import Line, unknown_name
 from hvdtrain.resources import resource_folder
@@ -68,7 +69,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         name: The file's name.
         title: For people.
         source: The paper's table and section.
-        momentum: Of SGD. Source: Section IV-B, 0.9.
+        optimizer: What turns gradients into steps.
+        label_smoothing: Share of each label that is spread evenly over all classes.
+        average_decay: Decay per update of the running mean of the weights that is evaluated and
+            saved; None: the weights themselves are.
         scaling: How the peak follows the global batch.
         phase: The phases, in order.
     """
@@ -76,7 +80,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     name: Line
     title: Line
     source: Line
-    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    optimizer: OptimizerSpec = SgdSpec()
+    label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    average_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None
     scaling: Scaling = Scaling()
     phase: Annotated[tuple[Phase, ...], Meta(min_length=1)]
 
