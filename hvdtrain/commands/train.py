@@ -22,6 +22,13 @@ Example:
 @click.option(
     "--rank-batch", type=click.IntRange(1), default=32, show_default=True, help="Images per rank."
 )
+@click.option(
+    "--accumulate",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Batches of a rank whose gradients make one update: K times the global batch.",
+)
 @click.option("--recipe", default="linear-90", show_default=True, help="A name or a TOML file.")
 @click.option("--epochs", type=float, help="Stretch the recipe to this many epochs.")
 @click.option("--steps", type=click.IntRange(1), help="End the run after this many updates.")
@@ -53,6 +60,7 @@ def command(
     nodes: int | None,
     ranks_per_node: int | None,
     rank_batch: int,
+    accumulate: int,
     recipe: str,
     epochs: float | None,
     steps: int | None,
@@ -85,6 +93,7 @@ def command(
             nodes=nodes,
             ranks_per_node=ranks_per_node,
             rank_batch=rank_batch,
+            accumulate=accumulate,
             recipe=recipe,
             epochs=epochs,
             steps=steps,

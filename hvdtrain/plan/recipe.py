@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from hvdtrain.errors import InputError
 from hvdtrain.plan.decode import FieldError, load_toml
+from hvdtrain.plan.optimizerspec import OptimizerSpec, SgdSpec
 from hvdtrain.plan.phase import Epochs, Phase, round_steps
 from hvdtrain.plan.scaling import Scaling
 from hvdtrain.plan.schedule import Schedule, Segment
@@ -29,7 +30,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         title: For people.
         source: The paper's table and section.
         total_epochs: Length of the whole; checked against the phases. None: what they add up to.
-        momentum: Of SGD. Source: Section IV-B, 0.9.
+        optimizer: What turns gradients into steps.
+        label_smoothing: Share of each label that is spread evenly over all classes.
+        average_decay: Decay per update of the running mean of the weights that is evaluated and
+            saved; None: the weights themselves are.
         scaling: How the peak follows the global batch.
         phase: The phases, in order.
     """
@@ -38,7 +42,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     title: Line
     source: Line
     total_epochs: Epochs | None = None
-    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    optimizer: OptimizerSpec = SgdSpec()
+    label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    average_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None
     scaling: Scaling = Scaling()
     phase: Annotated[tuple[Phase, ...], Meta(min_length=1)]
 

@@ -23,7 +23,8 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         system: Name of the system it runs on.
         nodes: Nodes.
         ranks_per_node: MPI ranks on each node.
-        rank_batch: Images of a rank in one step.
+        rank_batch: Images that a rank computes at once.
+        accumulate: How many such batches a rank adds up for one update.
         recipe: How to train.
         model: What is trained.
         source: Where the images come from.
@@ -38,6 +39,7 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     nodes: Positive
     ranks_per_node: Positive
     rank_batch: Positive
+    accumulate: Positive = 1
     recipe: Recipe
     model: ModelSpec
     source: DataSource
@@ -53,13 +55,13 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     @property
     def node_batch(self) -> int:
-        """Images of a node in one step: the paper's local batch."""
-        return self.rank_batch * self.ranks_per_node
+        """Images of a node in one update: the paper's local batch."""
+        return self.rank_batch * self.accumulate * self.ranks_per_node
 
     @property
     def global_batch(self) -> int:
         """Images of one update."""
-        return self.rank_batch * self.ranks
+        return self.node_batch * self.nodes
 
     @property
     def schedule(self) -> Schedule:
@@ -101,7 +103,7 @@ def steps_in_epoch(train_images: int, global_batch: int) -> int:
             "global batch",
             global_batch,
             f"at most the {train_images} training images",
-            "use a smaller batch per rank, or fewer ranks",
+            "use a smaller batch per rank, fewer ranks, or less accumulation",
         )
     return train_images // global_batch
 
@@ -116,6 +118,7 @@ def make_plan(
     model: ModelSpec,
     source: DataSource,
     dataset: DatasetInfo,
+    accumulate: int = 1,
     epochs: float | None = None,
     stop_after_steps: int | None = None,
     seed: int = 0,
@@ -126,11 +129,12 @@ def make_plan(
         system: Name of the system it runs on.
         nodes: Nodes.
         ranks_per_node: MPI ranks on each node.
-        rank_batch: Images of a rank in one step.
+        rank_batch: Images that a rank computes at once.
         recipe: How to train.
         model: What is trained.
         source: Where the images come from.
         dataset: What is there.
+        accumulate: How many such batches a rank adds up for one update.
         epochs: Stretches the recipe to this many epochs; None: its own length.
         stop_after_steps: Ends the run early; the schedule stays that of the whole recipe.
         seed: Of weights, data order and augmentation.
@@ -148,11 +152,14 @@ def make_plan(
         nodes=nodes,
         ranks_per_node=ranks_per_node,
         rank_batch=rank_batch,
+        accumulate=accumulate,
         recipe=recipe if epochs is None else stretch_recipe(recipe, epochs),
         model=model,
         source=source,
         dataset=dataset,
-        steps_per_epoch=steps_in_epoch(dataset.train_images, nodes * ranks_per_node * rank_batch),
+        steps_per_epoch=steps_in_epoch(
+            dataset.train_images, nodes * ranks_per_node * rank_batch * accumulate
+        ),
         stop_after_steps=stop_after_steps,
         seed=seed,
     )

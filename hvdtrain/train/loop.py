@@ -64,7 +64,7 @@ class TrainingLoop:
     Args:
         plan: What to do.
         step: The compiled step of this rank.
-        batches: This rank's batches of the whole run, one for each step.
+        batches: This rank's batches of the whole run, `plan.accumulate` for each step.
         hooks: Evaluation, metrics and progress.
         journey: Filled on the way.
     """
@@ -119,6 +119,8 @@ class TrainingLoop:
         """One update, counted from 0; returns its loss."""
         learning_rate = self._schedule.learning_rate(number)
         begin = time.perf_counter()
+        for _ in range(self._plan.accumulate - 1):
+            self._step.add(*next(self._batches))
         images, labels = next(self._batches)
         outcome = self._step(images, labels, learning_rate, self._schedule.weight_decay(number))
         loss = float(outcome.loss)

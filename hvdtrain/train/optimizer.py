@@ -1,50 +1,29 @@
-"""Stochastic gradient descent with momentum and coupled weight decay."""
+"""What turns gradients into steps: one class for each optimizer that a recipe can name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import tensorflow as tf
 
-# Source: section IV; the same in He et al. (2015) and Goyal et al. (2017).
-MOMENTUM = 0.9
+from hvdtrain.plan.optimizerspec import LambSpec, LarsSpec, OptimizerSpec, SgdSpec
+from hvdtrain.train.lamb import Lamb
+from hvdtrain.train.lars import Lars
+from hvdtrain.train.sgd import MomentumSGD
+
+__all__ = ["MomentumSGD", "Optimizer", "make_optimizer"]
 
 
-class MomentumSGD:
-    """Momentum with L2 regularisation inside the gradient; the rate and the decay come per step.
-
-    For a variable w with gradient g, decay lambda, momentum m and learning rate lr:
-
-        u <- m u + (g + lambda w)
-        w <- w - lr u
-
-    Scales and offsets of normalisation and biases, all of rank 1 or less, are not decayed.
-
-    The learning rate stays outside the buffer u. Goyal et al. (2017), section 3, have two forms:
-    theirs with the rate inside, v <- m v + lr g and w <- w - v, needs the correction factor
-    lr_t / lr_(t-1) on m whenever the rate changes. With v = lr u that is
-
-        v_t = lr_t u_t = lr_t (m u_(t-1) + g_t) = m (lr_t / lr_(t-1)) v_(t-1) + lr_t g_t,
-
-    so the form here is the corrected one, also where the rate was 0 and the factor would not exist.
+class Optimizer(Protocol):
+    """Changes variables by their gradients. The rate and the decay come with every step.
 
     Attributes:
-        slots: One buffer u per variable, in the order of the variables. Broadcast them with the
-            weights and keep them in checkpoints: a run continues from both.
+        slots: Its whole state beside the weights. Broadcast them with the weights and keep them
+            in checkpoints: a run continues from both.
     """
 
-    def __init__(self, variables: Sequence[tf.Variable], momentum: float = MOMENTUM) -> None:
-        self._variables = list(variables)
-        self._momentum = momentum
-        self.slots = [
-            tf.Variable(
-                tf.zeros(variable.shape, _dtype(variable)),
-                trainable=False,
-                name=f"{variable.name.split(':')[0]}/momentum",
-            )
-            for variable in self._variables
-        ]
+    slots: list[tf.Variable]
 
     def apply(
         self,
@@ -58,26 +37,21 @@ class MomentumSGD:
             gradients: Of the loss without decay, the mean over all ranks, one per variable and in
                 their order.
             learning_rate: Scalar, 0 or more.
-            weight_decay: Scalar lambda, 0 or more; the gradient added is lambda w, not 2 lambda w.
+            weight_decay: Scalar lambda, 0 or more.
         """
-        for variable, slot, gradient in zip(self._variables, self.slots, gradients, strict=True):
-            if is_decayed(variable):
-                gradient += tf.cast(weight_decay, slot.dtype) * tf.convert_to_tensor(variable)
-            # One pass over memory for both updates: accum = accum m + g; var = var - lr accum.
-            tf.raw_ops.ResourceApplyMomentum(
-                var=variable.handle,
-                accum=slot.handle,
-                lr=tf.cast(learning_rate, slot.dtype),
-                grad=gradient,
-                momentum=tf.constant(self._momentum, slot.dtype),
-            )
 
 
-def is_decayed(variable: Any) -> bool:
-    """Whether weight decay applies: kernels yes; scales, offsets and biases no."""
-    return len(variable.shape) > 1
+def make_optimizer(spec: OptimizerSpec, variables: Sequence[tf.Variable]) -> Optimizer:
+    """The optimizer of a recipe.
 
-
-def _dtype(variable: Any) -> tf.DType:
-    """The type that is stored; under bf16 a Keras variable claims the type it is read as."""
-    return tf.as_dtype(getattr(variable, "true_dtype", variable.dtype))
+    Args:
+        spec: Which one, and its constants.
+        variables: What it changes.
+    """
+    match spec:
+        case SgdSpec():
+            return MomentumSGD(variables, spec)
+        case LarsSpec():
+            return Lars(variables, spec)
+        case LambSpec():
+            return Lamb(variables, spec)

@@ -14,7 +14,8 @@ class TrainOptions:
         system: Name of the system, for the record.
         nodes: Nodes that were planned; None: as many as the ranks are on.
         ranks_per_node: Ranks on each; None: the ranks divided by the nodes.
-        rank_batch: Images of a rank in one step.
+        rank_batch: Images that a rank computes at once.
+        accumulate: How many such batches make one update.
         recipe: Name of a shipped recipe, or path of a file.
         epochs: Stretches the recipe; None: its own length.
         steps: Ends the run early; None: the whole recipe.
@@ -35,6 +36,7 @@ class TrainOptions:
     nodes: int | None
     ranks_per_node: int | None
     rank_batch: int
+    accumulate: int
     recipe: str
     epochs: float | None
     steps: int | None

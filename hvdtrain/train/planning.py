@@ -47,6 +47,7 @@ def make_run_plan(options: TrainOptions, world: World) -> RunPlan:
         nodes=nodes,
         ranks_per_node=options.ranks_per_node or max(1, world.ranks // nodes),
         rank_batch=options.rank_batch,
+        accumulate=options.accumulate,
         recipe=recipe,
         model=model,
         source=source,

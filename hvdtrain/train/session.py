@@ -15,6 +15,7 @@ import msgspec
 from hvdtrain.errors import HvdtrainError, RunError
 from hvdtrain.plan.record import EvaluationResult, RankPlacement, Record, Status, Versions
 from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.train.average import WeightAverage
 from hvdtrain.train.batchnorm import average_batchnorm
 from hvdtrain.train.data.faults import CorruptLog
 from hvdtrain.train.data.pipeline import open_pipeline
@@ -26,7 +27,7 @@ from hvdtrain.train.launcher import Launch
 from hvdtrain.train.loop import DivergedError, Hooks, Journey, TrainingLoop
 from hvdtrain.train.metrics import make_log
 from hvdtrain.train.model import make_model
-from hvdtrain.train.optimizer import MomentumSGD
+from hvdtrain.train.optimizer import make_optimizer
 from hvdtrain.train.options import TrainOptions
 from hvdtrain.train.pinning import LoaderThreads, RankPins, allowed_cpus, thread_ids
 from hvdtrain.train.planning import make_run_id, make_run_plan
@@ -119,14 +120,21 @@ def _train(
 ) -> None:
     plan, world = session.plan, session.world
     model = make_model(plan.model, plan.seed)
-    optimizer = MomentumSGD(model.trainable_variables, plan.recipe.momentum)
-    broadcast_state([*model.variables, *optimizer.slots], world.ranks)
+    recipe = plan.recipe
+    optimizer = make_optimizer(recipe.optimizer, model.trainable_variables)
+    average = WeightAverage(model.variables, recipe.average_decay) if recipe.average_decay else None
+    average_slots = average.slots if average else []
+    final_weights = average.in_place if average else contextlib.nullcontext
+    broadcast_state([*model.variables, *optimizer.slots, *average_slots], world.ranks)
     step = make_train_step(
         model,
         optimizer,
         GradientMean(world.ranks),
         rank_batch=plan.rank_batch,
         ranks=world.ranks,
+        accumulate=plan.accumulate,
+        label_smoothing=recipe.label_smoothing,
+        average=average,
     )
     evaluator = Evaluator(model, world.ranks)
     loaders = LoaderThreads()
@@ -135,7 +143,9 @@ def _train(
 
     def evaluate() -> EvaluationResult:
         average_batchnorm(model, world.ranks)
-        result = evaluator.evaluate(loaders.watch(pipeline.validation()))
+        with final_weights():
+            average_batchnorm(model, world.ranks)
+            result = evaluator.evaluate(loaders.watch(pipeline.validation()))
         session.corrupt_images = _count_corrupt(pipeline.corrupt_training)
         corrupt = _count_corrupt(pipeline.corrupt_validation)
         return msgspec.structs.replace(result, corrupt=corrupt)
@@ -150,10 +160,11 @@ def _train(
         TrainingLoop(plan, step, batches, hooks, session.journey).run()
     session.placement = _gather_placement(world, communication, loaders)
     _gather_share(session)
-    session.weights_sha256 = weights_sha256(model.variables)
-    gather_equal("final weights", session.weights_sha256, world)
-    if world.is_first:
-        save_weights(model, session.folder.path)
+    with final_weights():
+        session.weights_sha256 = weights_sha256(model.variables)
+        gather_equal("final weights", session.weights_sha256, world)
+        if world.is_first:
+            save_weights(model, session.folder.path)
 
 
 def _count_corrupt(log: CorruptLog) -> int:
@@ -175,7 +186,8 @@ def _count_corrupt(log: CorruptLog) -> int:
 def _opening(plan: RunPlan, session: Session) -> str:
     return (
         f"{plan.model.name} {plan.model.image_size}x{plan.model.image_size} "
-        f"{plan.model.precision}, {plan.recipe.name}, {plan.ranks} ranks x {plan.rank_batch} = "
+        f"{plan.model.precision}, {plan.recipe.name}, {plan.ranks} ranks x {plan.rank_batch}"
+        f"{f' x {plan.accumulate} accumulated' if plan.accumulate > 1 else ''} = "
         f"global batch {plan.global_batch}, {plan.total_steps} steps, "
         f"peak learning rate {plan.schedule.peak_lr:.4g}; results in {session.folder.path}"
     )

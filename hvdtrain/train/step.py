@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from hvdtrain.train.optimizer import MomentumSGD
+from hvdtrain.train.accumulate import GradientSums
+from hvdtrain.train.average import WeightAverage
+from hvdtrain.train.optimizer import Optimizer
 from hvdtrain.train.reduce import mean_over_ranks
 
 Reduce = Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]
@@ -17,9 +20,10 @@ class StepResult(NamedTuple):
     """What a step tells, as scalar tensors.
 
     Attributes:
-        loss: Mean cross-entropy of the global batch before the update, float32. The same on every
-            rank: when one rank's loss is no number, all ranks see it in the same step.
-        rank_loss: The same of this rank's batch alone.
+        loss: Mean cross-entropy of the global batch before the update, float32, with smoothed
+            labels if they are. The same on every rank: when one rank's loss is no number, all
+            ranks see it in the same step.
+        rank_loss: The same of this rank's images alone.
         exposed_seconds: From this rank's last gradient being ready to the last mean being ready:
             the part of the reduction that the backward pass did not hide, waiting for slower
             ranks included. 0 with one rank. float64.
@@ -30,16 +34,44 @@ class StepResult(NamedTuple):
     exposed_seconds: tf.Tensor
 
 
-TrainStep = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], StepResult]
+@dataclass(frozen=True)
+class TrainStep:
+    """The compiled step of one rank.
+
+    Images are float32 [rank_batch, height, width, 3], normalised; labels int64 [rank_batch],
+    0 to classes - 1; both rates float32 scalars, Python floats allowed.
+
+    Attributes:
+        add: add(images, labels): adds up the gradients of a batch for the next update. Called
+            `accumulate` - 1 times before each. Changes moving statistics and no weight.
+        update: update(images, labels, learning_rate, weight_decay): the last batch of an update,
+            the one reduction, and the change of weights, slots and moving statistics.
+    """
+
+    add: Callable[[tf.Tensor, tf.Tensor], None]
+    update: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], StepResult]
+
+    def __call__(
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        learning_rate: tf.Tensor,
+        weight_decay: tf.Tensor,
+    ) -> StepResult:
+        """The update."""
+        return self.update(images, labels, learning_rate, weight_decay)
 
 
 def make_train_step(
     model: tf.keras.Model,
-    optimizer: MomentumSGD,
+    optimizer: Optimizer,
     reduce: Reduce,
     *,
     rank_batch: int,
     ranks: int,
+    accumulate: int = 1,
+    label_smoothing: float = 0.0,
+    average: WeightAverage | None = None,
 ) -> TrainStep:
     """Compile the step of one rank.
 
@@ -47,48 +79,64 @@ def make_train_step(
         model: From `make_model`.
         optimizer: Over `model.trainable_variables`.
         reduce: The mean of the gradients over the ranks, such as `GradientMean`.
-        rank_batch: Images per rank and step, 1 or more.
+        rank_batch: Images that a rank computes at once, 1 or more.
         ranks: How many ranks step together.
-
-    Returns:
-        step(images, labels, learning_rate, weight_decay): images float32
-        [rank_batch, height, width, 3], normalised; labels int64 [rank_batch], 0 to classes - 1;
-        both rates float32 scalars, Python floats allowed. Changes weights, slots and moving
-        statistics.
+        accumulate: Batches of a rank that make one update, 1 or more. Batch normalisation sees
+            each alone.
+        label_smoothing: Share of each label that is spread evenly over all classes.
+        average: Takes in the weights after each update.
     """
     variables = model.trainable_variables
+    sums = GradientSums(variables) if accumulate > 1 else None
 
-    def step(
+    def differentiate(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            loss = mean_loss(model(images, training=True), labels, label_smoothing)
+        return loss, tape.gradient(loss, variables)
+
+    def add(images: tf.Tensor, labels: tf.Tensor) -> None:
+        assert sums is not None, "a step of one batch has nothing to add up"
+        sums.add(*differentiate(images, labels))
+
+    def update(
         images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor, weight_decay: tf.Tensor
     ) -> StepResult:
-        with tf.GradientTape() as tape:
-            rank_loss = mean_loss(model(images, training=True), labels)
+        rank_loss, gradients = differentiate(images, labels)
+        if sums is not None:
+            rank_loss, gradients = sums.take_mean(rank_loss, gradients, accumulate)
         loss = mean_over_ranks(rank_loss, ranks, name="loss")
-        gradients = tape.gradient(rank_loss, variables)
         means = reduce(gradients)
         exposed = _seconds_between(gradients, means) if ranks > 1 else tf.constant(0.0, tf.float64)
         optimizer.apply(means, learning_rate, weight_decay)
+        if average is not None:
+            average.add()
         return StepResult(loss, rank_loss, exposed)
 
     height, width, channels = model.input_shape[1:]
-    signature = [
+    batch = [
         tf.TensorSpec([rank_batch, height, width, channels], tf.float32),
         tf.TensorSpec([rank_batch], tf.int64),
-        tf.TensorSpec([], tf.float32),
-        tf.TensorSpec([], tf.float32),
     ]
-    compiled: TrainStep = tf.function(step, input_signature=signature)
-    return compiled
+    rate = tf.TensorSpec([], tf.float32)
+    return TrainStep(
+        add=tf.function(add, input_signature=batch),
+        update=tf.function(update, input_signature=[*batch, rate, rate]),
+    )
 
 
-def mean_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+def mean_loss(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:
     """Mean softmax cross-entropy, float32.
 
     Args:
         logits: float32 [batch, classes].
         labels: int64 [batch], 0 to classes - 1.
+        label_smoothing: s, 0 or more and below 1: the label counts 1 - s, and each class, its own
+            included, s / classes more.
     """
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    if label_smoothing > 0:
+        even = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=1)
+        losses = (1 - label_smoothing) * losses + label_smoothing * even
     return tf.reduce_mean(losses)
 
 

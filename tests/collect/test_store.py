@@ -188,7 +188,9 @@ def test_no_bytes_raise(data: bytes, tmp_path_factory: pytest.TempPathFactory) -
     assert isinstance(read_one(results), Malformed)
 
 
-_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+# Whole numbers up to 2^53 are themselves also where a float is read.
+_WHOLE = st.integers(-(2**53), 2**53)
+_SCALARS = st.none() | st.booleans() | _WHOLE | st.floats() | st.text(max_size=8)
 
 
 def _paths(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

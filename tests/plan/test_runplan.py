@@ -18,6 +18,13 @@ def test_batches_multiply() -> None:
     assert plan.steps_per_epoch == 3
 
 
+def test_accumulated_batches_count_and_the_schedule_counts_updates() -> None:
+    plan = sample_plan(rank_batch=4, accumulate=5)
+    assert (plan.rank_batch, plan.node_batch, plan.global_batch) == (4, 40, 40)
+    assert plan.steps_per_epoch == 2
+    assert plan.schedule == sample_plan(rank_batch=20).schedule
+
+
 def test_a_run_may_end_before_its_recipe_and_keeps_its_schedule() -> None:
     plan = sample_plan(stop_after_steps=5)
     assert plan.total_steps == 5
@@ -34,6 +41,7 @@ def test_a_plan_survives_json() -> None:
     ("changes", "field"),
     [
         ({"rank_batch": 41}, "global batch"),
+        ({"rank_batch": 4, "accumulate": 11}, "global batch"),
         ({"model": ModelSpec(name="small", image_size=32, classes=9)}, "--classes"),
         ({"epochs": 0.001}, "--epochs"),
     ],

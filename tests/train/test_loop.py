@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,6 +19,7 @@ class Watcher:
 
     def __init__(self, losses: Any = None, evaluation_loss: float = 1.5) -> None:
         self.rates: list[tuple[float, float]] = []
+        self.order: list[str] = []
         self.lines: list[Any] = []
         self.said: list[str] = []
         self._losses = itertools.repeat(2.0) if losses is None else iter(losses)
@@ -26,8 +27,13 @@ class Watcher:
 
     def step(self, images: object, labels: object, rate: float, decay: float) -> SimpleNamespace:
         assert (images, labels) == ("images", "labels")
+        self.order.append("update")
         self.rates.append((rate, decay))
         return SimpleNamespace(loss=next(self._losses), exposed_seconds=0.0)
+
+    def add(self, images: object, labels: object) -> None:
+        assert (images, labels) == ("images", "labels")
+        self.order.append("add")
 
     def evaluate(self) -> EvaluationResult:
         return EvaluationResult(count=16, top1=0.5, top5=1.0, loss=self._evaluation_loss)
@@ -35,6 +41,7 @@ class Watcher:
     def run(self, **changes: Any) -> Any:
         from hvdtrain.train.loop import Hooks, Journey, TrainingLoop
         from hvdtrain.train.progress import Silence
+        from hvdtrain.train.step import TrainStep
 
         plan = sample_plan(**changes)
         journey = Journey()
@@ -42,7 +49,7 @@ class Watcher:
         hooks = Hooks(self.evaluate, self.lines.append, reporter)
         self.plan, self.journey = plan, journey
         batches: Any = itertools.repeat(("images", "labels"))
-        step: Any = self.step
+        step = TrainStep(add=self.add, update=cast(Any, self.step))
         TrainingLoop(plan, step, batches, hooks, journey).run()
         return journey
 
@@ -57,6 +64,13 @@ def test_every_step_gets_its_own_rate_and_decay() -> None:
     ]
     assert [(epoch.epoch, epoch.steps) for epoch in journey.epochs] == [(1, 10), (2, 10), (3, 10)]
     assert journey.epochs[-1].learning_rate == schedule.learning_rate(29)
+
+
+def test_a_step_draws_all_its_batches_and_counts_once() -> None:
+    watcher = Watcher()
+    journey = watcher.run(epochs=2, accumulate=5)
+    assert watcher.plan.steps_per_epoch == journey.epochs[0].steps == 2
+    assert watcher.order == ["add", "add", "add", "add", "update"] * 4
 
 
 def test_a_run_cut_in_mid_epoch_ends_there_with_an_evaluation() -> None:

@@ -27,17 +27,24 @@ class Shard:
     Attributes:
         rank: 0 .. ranks - 1.
         ranks: Ranks in all.
-        rank_batch: Images per rank and step.
+        rank_batch: Images that a rank computes at once.
+        batches: Such batches of a rank in a step.
     """
 
     rank: int
     ranks: int
     rank_batch: int
+    batches: int = 1
+
+    @property
+    def rank_images(self) -> int:
+        """Images per rank and step."""
+        return self.rank_batch * self.batches
 
     @property
     def global_batch(self) -> int:
         """Images per step over all ranks."""
-        return self.ranks * self.rank_batch
+        return self.ranks * self.rank_images
 
 
 def permute(images: int, seed: int, epoch: int) -> Examples:
@@ -61,7 +68,7 @@ def augmentation_keys(seed: int, epoch: int) -> Examples:
 def step_examples(
     permutation: Examples, step: int, shard: Shard, corrupt: Collection[int] = ()
 ) -> Examples:
-    """What one rank reads in one step of an epoch: int64 [rank_batch].
+    """What one rank reads in one step of an epoch: int64 [rank_images], batch after batch.
 
     Args:
         permutation: The epoch's order.
@@ -69,8 +76,8 @@ def step_examples(
         shard: The rank's part.
         corrupt: Examples that cannot be decoded; each is replaced by `substitute`.
     """
-    first = step * shard.global_batch + shard.rank * shard.rank_batch
-    examples = permutation[first : first + shard.rank_batch].copy()
+    first = step * shard.global_batch + shard.rank * shard.rank_images
+    examples = permutation[first : first + shard.rank_images].copy()
     if corrupt:
         for i, example in enumerate(examples.tolist()):
             if example in corrupt:

@@ -48,7 +48,9 @@ class Pipeline(Protocol):
     corrupt_validation: CorruptLog
 
     def training(self, first_step: int = 0) -> Iterator[Batch]:
-        """One batch of rank_batch images for each step from `first_step` to the end of the run.
+        """The batches of each step from `first_step` to the end of the run.
+
+        A step has `plan.accumulate` batches of rank_batch images.
 
         What a step gets does not depend on `first_step`; nothing is decoded for earlier steps.
         """
@@ -70,7 +72,7 @@ def open_pipeline(plan: RunPlan, rank: int, threads: int, cpus: Collection[int] 
         InputError: The data cannot be used.
         RunError: The data are not those of the plan.
     """
-    shard = Shard(rank=rank, ranks=plan.ranks, rank_batch=plan.rank_batch)
+    shard = Shard(rank, plan.ranks, plan.rank_batch, plan.accumulate)
     if plan.source.kind == "synthetic":
         return SyntheticData(plan, shard)
     found = find_planned(plan.source, plan.dataset)
@@ -140,15 +142,16 @@ class ImagePipeline:
         Raises:
             RunError: More corrupt images than a run puts up with.
         """
-        step = first_step
-        while step < self._plan.total_steps:
+        batches = self._shard.batches
+        number = first_step * batches
+        while number < self._plan.total_steps * batches:
             try:
-                for batch in _start(self._stream_training(step), self._cpus):
+                for batch in _start(self._stream_training(number), self._cpus):
                     yield batch
-                    step += 1
+                    number += 1
             except tf.errors.OpError as error:
-                yield self._repair_step(step, error)
-                step += 1
+                yield self._repair_batch(number, error)
+                number += 1
 
     def validation(self) -> Iterator[Batch]:
         """See Pipeline. A corrupt image is left out; `corrupt_validation` tells which.
@@ -170,23 +173,27 @@ class ImagePipeline:
                     yield batch
                 examples = examples[self._shard.rank_batch :]
 
-    def _order(self, step: int) -> tuple[Examples, Examples, bool]:
-        """Examples of a step, keys of its epoch, and whether scale and aspect vary."""
+    def _order(self, number: int) -> tuple[Examples, Examples, bool]:
+        """Examples of a batch of the run, keys of its epoch, and whether scale and aspect vary."""
+        step, batch = divmod(number, self._shard.batches)
         epoch, within = divmod(step, self._plan.steps_per_epoch)
+        examples = step_examples(
+            self._permutation(epoch), within, self._shard, self.corrupt_training.examples
+        )
+        first = batch * self._shard.rank_batch
         return (
-            step_examples(
-                self._permutation(epoch), within, self._shard, self.corrupt_training.examples
-            ),
+            examples[first : first + self._shard.rank_batch],
             augmentation_keys(self._plan.seed, epoch),
             self._schedule.augment(step),
         )
 
-    def _stream_training(self, first_step: int) -> tf.data.Dataset:
+    def _stream_training(self, first_batch: int) -> tf.data.Dataset:
         batch = self._shard.rank_batch
+        end = self._plan.total_steps * self._shard.batches
 
         def orders() -> Iterator[tuple[Examples, Examples, npt.NDArray[np.bool_]]]:
-            for step in range(first_step, self._plan.total_steps):
-                examples, keys, augment = self._order(step)
+            for number in range(first_batch, end):
+                examples, keys, augment = self._order(number)
                 yield examples, np.tile(keys, (batch, 1)), np.full(batch, augment)
 
         signature = (
@@ -216,13 +223,13 @@ class ImagePipeline:
             .with_options(options)
         )
 
-    def _repair_step(self, step: int, error: Exception) -> Batch:
-        """Make a step's batch image by image; a corrupt one gives way to its substitute."""
+    def _repair_batch(self, number: int, error: Exception) -> Batch:
+        """Make a batch image by image; a corrupt one gives way to its substitute."""
         log = self.corrupt_training
         before = log.examples
         made: list[Batch] = []
         while len(made) < self._shard.rank_batch:
-            examples, keys, augment = self._order(step)
+            examples, keys, augment = self._order(number)
             example = int(examples[len(made)])
             try:
                 made.append(self._prepare_training(example, keys, augment))

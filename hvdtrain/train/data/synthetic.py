@@ -23,6 +23,7 @@ class SyntheticData:
 
     def __init__(self, plan: RunPlan, shard: Shard) -> None:
         self._steps = plan.total_steps
+        self._batches = shard.batches
         self.corrupt_training = CorruptLog("training", str, 0)
         self.corrupt_validation = CorruptLog("validation", str, 0)
         share = validation_examples(plan.dataset.validation_images, shard)
@@ -34,8 +35,8 @@ class SyntheticData:
         )
 
     def training(self, first_step: int = 0) -> Iterator[Batch]:
-        """The same batch for every step from `first_step` to the end of the run."""
-        for _ in range(first_step, self._steps):
+        """The same batch again and again, from `first_step` to the end of the run."""
+        for _ in range(first_step * self._batches, self._steps * self._batches):
             yield self._images, self._labels
 
     def validation(self) -> Iterator[Batch]:

@@ -109,3 +109,14 @@ def test_validation_shares_are_disjoint_complete_and_differ_by_one(images: int, 
     shares = [validation_examples(images, Shard(rank, ranks, 4)).tolist() for rank in range(ranks)]
     assert sorted(chain(*shares)) == list(range(images))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(SEEDS, st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
+def test_accumulated_batches_are_the_examples_of_one_large_batch(
+    seed: int, ranks: int, rank_batch: int, batches: int
+) -> None:
+    for rank in range(ranks):
+        parts = Shard(rank, ranks, rank_batch, batches)
+        whole = Shard(rank, ranks, rank_batch * batches)
+        assert parts.global_batch == whole.global_batch
+        assert epoch_of(70, seed, 0, parts) == epoch_of(70, seed, 0, whole)

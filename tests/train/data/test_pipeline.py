@@ -49,13 +49,16 @@ def recipe(*augment: bool) -> Recipe:
     return Recipe(name="test", title="test", source="test", phase=phases)
 
 
-def plan_for(path: Path, *augment: bool, ranks: int = 2, rank_batch: int = 4) -> RunPlan:
+def plan_for(
+    path: Path, *augment: bool, ranks: int = 2, rank_batch: int = 4, accumulate: int = 1
+) -> RunPlan:
     source, dataset = discover(path)
     return sample_plan(
         source=source,
         dataset=dataset,
         ranks_per_node=ranks,
         rank_batch=rank_batch,
+        accumulate=accumulate,
         recipe=recipe(*(augment or (True, True))),
         model=ModelSpec(name="small", image_size=16, classes=10),
     )
@@ -136,6 +139,24 @@ def test_a_run_that_starts_later_gives_the_tail_of_the_whole_run(
     plan = plan_for(data, True, False)
     whole = training(open_pipeline(plan, 1, threads=2))
     assert same(training(open_pipeline(plan, 1, threads=1), first_step), whole[first_step:])
+
+
+@pytest.mark.parametrize("corrupt", [False, True])
+def test_accumulated_batches_are_the_images_of_one_large_batch(
+    own_folders: Path, corrupt: bool
+) -> None:
+    if corrupt:
+        for name in list_folders(own_folders).train.names[::5]:
+            cut_off(own_folders / "train" / name)
+    whole = training(open_images(plan_for(own_folders, rank_batch=4), rank=1))
+    plan = plan_for(own_folders, rank_batch=2, accumulate=2)
+    parts = training(open_images(plan, rank=1))
+    joined = [
+        (np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]]))
+        for a, b in zip(parts[::2], parts[1::2], strict=True)
+    ]
+    assert same(joined, whole)
+    assert same(training(open_images(plan, rank=1), first_step=3), parts[6:])
 
 
 def test_nothing_is_decoded_for_skipped_steps(
