@@ -169,7 +169,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         DamagedError: It is not a checkpoint, or not all of it is as it was written.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             members = {name: archive[name] for name in archive.files}
         written = members.pop("sha256").tobytes().decode()
         state = msgspec.json.decode(members["state"].tobytes(), type=RunState)

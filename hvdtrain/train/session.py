@@ -28,6 +28,7 @@ from hvdtrain.train.launcher import Launch
 from hvdtrain.train.loop import DivergedError, Hooks, Journey, TrainingLoop
 from hvdtrain.train.metrics import make_log
 from hvdtrain.train.model import make_model
+from hvdtrain.train.opening import open_run
 from hvdtrain.train.optimizer import MomentumSGD
 from hvdtrain.train.options import TrainOptions
 from hvdtrain.train.pinning import LoaderThreads, RankPins, allowed_cpus, thread_ids
@@ -35,7 +36,7 @@ from hvdtrain.train.planning import make_run_id, make_run_plan
 from hvdtrain.train.progress import make_reporter
 from hvdtrain.train.provenance import read_git_commit, read_slurm_job_id, read_versions
 from hvdtrain.train.reduce import GradientMean
-from hvdtrain.train.resume import RunMemory, open_run
+from hvdtrain.train.resume import RunMemory
 from hvdtrain.train.step import make_train_step
 from hvdtrain.train.weights import save_weights
 from hvdtrain.train.world import (
