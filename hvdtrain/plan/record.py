@@ -116,8 +116,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         reduction: Horovod's back end in force; `none` with one rank.
         placement: Where the threads of every rank were.
         steps: Updates made.
-        images_per_second: Of all ranks together, over the steps after the first two; None when
-            there were none.
+        images_per_second: Of all ranks together, over the steps after the first two of each start;
+            None when there were none.
         seconds_per_step: Mean over the same steps.
         allreduce_share: Share of a step between the last local gradient and the last reduced
             one, mean over the same steps and the ranks.

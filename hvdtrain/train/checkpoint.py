@@ -111,6 +111,8 @@ class DamagedError(Exception):
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint and remove those that are older than the one before it.
 
+    One process at a time may write to a folder.
+
     Args:
         folder: Of all checkpoints of the run; made when it is missing.
         checkpoint: What to write.
@@ -133,8 +135,10 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
             os.fsync(file.fileno())
         partial.replace(path)
         _sync_folder(folder)
-        for _, old in _find(folder)[KEPT_CHECKPOINTS:]:
-            old.unlink()
+        # What lies there half written was left by a process that was killed.
+        old = [path for _, path in _find(folder)[KEPT_CHECKPOINTS:]]
+        for superfluous in [*old, *folder.glob(f"checkpoint-*{_PARTIAL}")]:
+            superfluous.unlink()
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()

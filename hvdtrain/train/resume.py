@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ class RunMemory:
     def save(
         self, journey: Journey, *, started: str, run_seconds: float, resumed_at: Sequence[int]
     ) -> None:
-        """Write a checkpoint. Collective.
+        """Write a checkpoint, unless a weight is NaN or infinite. Collective.
 
         Raises:
             RunError: It cannot be written.
@@ -77,8 +78,12 @@ class RunMemory:
             names=tuple(variable.name for variable in self.shared),
             ranks=tuple(ranks),
         )
-        own = rows[:1] if (rows == rows[:1]).all() else rows
         arrays: list[Array] = [variable.numpy() for variable in self.shared]
+        if not all(np.isfinite(array).all() for array in [*arrays, rows]):
+            # The loss of the next step will say so. What can be continued must stay.
+            print(f"hvdtrain: no checkpoint at step {journey.step}: NaN or Inf", file=sys.stderr)
+            return
+        own = rows[:1] if (rows == rows[:1]).all() else rows
         write_checkpoint(self.folder.path / CHECKPOINTS_FOLDER, Checkpoint(state, arrays, own))
 
     def restore(self, checkpoint: Checkpoint | None) -> Journey:

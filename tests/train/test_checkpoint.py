@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,36 +14,13 @@ from hypothesis import strategies as st
 
 from hvdtrain.errors import RunError
 from hvdtrain.train.checkpoint import (
-    Checkpoint,
     DamagedError,
-    RankState,
-    RunState,
     read_checkpoint,
     read_newest,
     remove_checkpoints,
     write_checkpoint,
 )
-from hvdtrain.train.clock import ClockState
-from tests.samples import sample_plan
-
-
-def sample_checkpoint(step: int = 7, **changes: Any) -> Checkpoint:
-    values: dict[str, Any] = {
-        "plan": sample_plan(),
-        "step": step,
-        "epochs": (),
-        "losses": (0.1, 1 / 3),
-        "epoch_seconds": 1.5,
-        "training_seconds": 2.5,
-        "run_seconds": 3.5,
-        "started": "2026-03-14T15:09:26+00:00",
-        "resumed_at": (3,),
-        "names": ("kernel", "count"),
-        "ranks": tuple(RankState(clock=ClockState(steps=7), corrupt=(rank,)) for rank in (0, 1)),
-    }
-    arrays = [np.array([[1.1, 2.2]], np.float32), np.array(5)]
-    own = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
-    return Checkpoint(RunState(**(values | changes)), arrays, own)
+from tests.samples import sample_checkpoint
 
 
 def test_comes_back_bit_for_bit(tmp_path: Path) -> None:
@@ -66,6 +42,12 @@ def test_keeps_the_newest_two(tmp_path: Path) -> None:
     newest, damaged = read_newest(tmp_path)
     assert newest is not None
     assert (newest.state.step, damaged) == (300, [])
+
+
+def test_half_a_file_of_a_killed_process_is_cleaned_away(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-0000000003.npz.partial").write_bytes(b"half")
+    write_checkpoint(tmp_path, sample_checkpoint(4))
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint-0000000004.npz"]
 
 
 def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:

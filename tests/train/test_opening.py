@@ -15,8 +15,7 @@ from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.checkpoint import CHECKPOINTS_FOLDER, Checkpoint, write_checkpoint
 from hvdtrain.train.folder import MetricsLine, RunFolder
 from hvdtrain.train.opening import open_run
-from tests.samples import sample_plan, sample_record
-from tests.train.test_checkpoint import sample_checkpoint
+from tests.samples import sample_checkpoint, sample_plan, sample_record
 
 
 def cut_off(results: Path, *steps: int) -> RunFolder:
