@@ -73,11 +73,11 @@ def _moved(checkpoint: Checkpoint, plan: RunPlan) -> Checkpoint:
     steps = min(-(-images // plan.global_batch), plan.steps_per_epoch)
     ranks, own = old.ranks, checkpoint.own
     if len(ranks) != plan.ranks:
-        ranks = tuple(
-            RankState(clock=ClockState(steps=ranks[0].clock.steps), corrupt=_all_corrupt(old))
-            for _ in range(plan.ranks)
-        )
+        clock = ClockState(steps=ranks[0].clock.steps)
+        ranks = (RankState(clock=clock, corrupt=_all_corrupt(old)),) * plan.ranks
         own = own.mean(axis=0, keepdims=True, dtype=np.float32)
+    if old.plan.dataset != plan.dataset:
+        ranks = tuple(msgspec.structs.replace(rank, corrupt=()) for rank in ranks)
     state = msgspec.structs.replace(
         old, plan=plan, step=epoch * plan.steps_per_epoch + steps, ranks=ranks
     )

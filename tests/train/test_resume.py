@@ -110,14 +110,14 @@ def kill_somewhere(words: list[str], results: Path, run_id: str, chance: random.
                 os.kill(victim, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        said = running.communicate(timeout=90)[0]
+        running.communicate(timeout=90)
     finally:
         running.kill()
         for left in find_ranks(str(results)):
             os.kill(left, signal.SIGKILL)
-    errors = "".join(path.read_text() for path in sorted((results / "out").glob("*.err")))
-    assert victims or running.returncode == 0, f"{said}\n{errors}"
-    return running.returncode != 0
+    # One that is killed as it leaves has nothing left to do.
+    record = results / run_id / RECORD_FILE
+    return not record.exists() or load_json(record, Record).status != "completed"
 
 
 @pytest.mark.timeout(SECONDS_PER_KILL * (KILLS + 2))
