@@ -156,7 +156,6 @@ def _train(
     loaders = LoaderThreads()
     data_cpus = pins.data if pins else ()
     pipeline = open_pipeline(plan, world.rank, max(1, len(data_cpus)), data_cpus)
-
     memory = RunMemory(
         session.folder,
         plan,
@@ -167,14 +166,6 @@ def _train(
     )
     session.journey = memory.restore(session.checkpoint)
     session.checkpoint = None
-
-    def save() -> None:
-        memory.save(
-            session.journey,
-            started=session.started,
-            run_seconds=time.monotonic() - session.clock_started,
-            resumed_at=session.resumed_at,
-        )
 
     def evaluate() -> EvaluationResult:
         average_batchnorm(model, world.ranks)
@@ -188,13 +179,7 @@ def _train(
         make_log(session.folder, world.is_first, options.tensorboard) as log,
     ):
         reporter.say(_opening(plan, session))
-        keeper = Keeper(
-            CheckpointInterval(options.checkpoint_minutes * 60, options.checkpoint_epochs),
-            RankAgreement(),
-            note,
-            save,
-            keeps_time=world.is_first,
-        )
+        keeper = _make_keeper(session, options, note, memory)
         hooks = Hooks(evaluate, log, reporter, keeper)
         batches = loaders.watch(pipeline.training(session.journey.step))
         TrainingLoop(plan, step, batches, hooks, session.journey).run()
@@ -204,6 +189,21 @@ def _train(
     gather_equal("final weights", session.weights_sha256, world)
     if world.is_first:
         save_weights(model, session.folder.path)
+
+
+def _make_keeper(
+    session: Session, options: TrainOptions, note: SignalNote, memory: RunMemory
+) -> Keeper:
+    def save() -> None:
+        memory.save(
+            session.journey,
+            started=session.started,
+            run_seconds=time.monotonic() - session.clock_started,
+            resumed_at=session.resumed_at,
+        )
+
+    interval = CheckpointInterval(options.checkpoint_minutes * 60, options.checkpoint_epochs)
+    return Keeper(interval, RankAgreement(), note, save, keeps_time=session.world.is_first)
 
 
 def _count_corrupt(log: CorruptLog) -> int:
