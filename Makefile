@@ -7,7 +7,7 @@ MPI ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dry-run test check format clean
+.PHONY: help setup dry-run test torture check format clean
 
 help:     ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ dry-run: setup  ## train ResNet-50 for a few steps on this machine
 
 test: setup  ## all tests
 	.venv/bin/python -m pytest $(ARGS)
+
+torture: setup  ## kill and continue a run at 200 random moments: about an hour
+	HVDTRAIN_KILLS=200 .venv/bin/python -m pytest tests/train/test_resume.py -k kills $(ARGS)
 
 check: setup  ## ruff, mypy and the tests that need neither TensorFlow nor MPI ranks nor Slurm
 	.venv/bin/ruff check

@@ -30,6 +30,7 @@ RANK_VARIABLES = {
 
 # Each rank writes to files of its own: output passed through mpirun can interleave within a line.
 # The rank is the launcher's word: Intel MPI says PMI_RANK, Open MPI says OMPI_COMM_WORLD_RANK.
+RANK_NAMES = (b"PMI_RANK=", b"OMPI_COMM_WORLD_RANK=")
 _KEEP_APART = (
     'rank=${PMI_RANK:-$OMPI_COMM_WORLD_RANK}; exec "$@" >"$RANK_OUTPUT/$rank.out" '
     '2>"$RANK_OUTPUT/$rank.err"'
@@ -62,6 +63,26 @@ def run_ranks(
     Raises:
         AssertionError: Wrong exit code or time-out; holds what every rank wrote to stderr.
     """
+    launcher = start_ranks(arguments, folder, ranks=ranks, variables=variables)
+    try:
+        said, _ = launcher.communicate(timeout=timeout_seconds)
+    except subprocess.TimeoutExpired:
+        said = f"stopped after {timeout_seconds} s\n{_stop(launcher)}"
+    errors = "\n".join(
+        f"--- rank {rank}\n{_read(folder / f'{rank}.err')[-4000:]}" for rank in range(ranks)
+    )
+    assert launcher.returncode == expected_exit, f"{said}\n{errors}"
+    return [_read(folder / f"{rank}.out") for rank in range(ranks)]
+
+
+def start_ranks(
+    arguments: Sequence[str],
+    folder: Path,
+    *,
+    ranks: int = 2,
+    variables: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """Start `python ARGUMENTS...` on MPI ranks and return mpirun; see `run_ranks`."""
     folder.mkdir(parents=True, exist_ok=True)
     environ = {**os.environ, **stack_variables(Path(sys.prefix), os.environ), **RANK_VARIABLES}
     environ["PYTHONPATH"] = os.pathsep.join(
@@ -73,18 +94,30 @@ def run_ranks(
     assert mpirun, "mpirun is not on PATH"
     separate = ["bash", "-c", _KEEP_APART, "bash"]
     command = [mpirun, "-n", str(ranks), *separate, sys.executable, *arguments]
-    launcher = subprocess.Popen(
+    return subprocess.Popen(
         command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    try:
-        said, _ = launcher.communicate(timeout=timeout_seconds)
-    except subprocess.TimeoutExpired:
-        said = f"stopped after {timeout_seconds} s\n{_stop(launcher)}"
-    errors = "\n".join(
-        f"--- rank {rank}\n{_read(folder / f'{rank}.err')[-4000:]}" for rank in range(ranks)
-    )
-    assert launcher.returncode == expected_exit, f"{said}\n{errors}"
-    return [_read(folder / f"{rank}.out") for rank in range(ranks)]
+
+
+def find_ranks(argument: str, rank: int | None = None) -> list[int]:
+    """Process ids of the ranks of `hvdtrain train` that were started with an argument.
+
+    Args:
+        argument: One that no other process has, such as a folder below `tmp_path`.
+        rank: Only this one; None: all.
+    """
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            environ = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        is_rank = argument.encode() in words and words[0].endswith(sys.executable.encode())
+        entries = [entry for name in RANK_NAMES for entry in environ if entry.startswith(name)]
+        if is_rank and entries and (rank is None or entries[0].endswith(b"=%d" % rank)):
+            found.append(int(folder.name))
+    return found
 
 
 def _stop(launcher: subprocess.Popen[str]) -> str:

@@ -1,16 +1,19 @@
-"""A plan and a record to test with."""
+"""A plan, a record and a checkpoint to test with."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from hvdtrain.plan.datasource import DatasetInfo, DataSource
 from hvdtrain.plan.modelspec import ModelSpec
 from hvdtrain.plan.recipe import load_recipe
 from hvdtrain.plan.record import Record, Versions
 from hvdtrain.plan.runplan import RunPlan, make_plan
+from hvdtrain.train.checkpoint import Checkpoint, RankState, RunState
+from hvdtrain.train.clock import ClockState
 
 
 def sample_plan(**changes: Any) -> RunPlan:
@@ -54,3 +57,23 @@ def sample_record(**changes: Any) -> Record:
         allreduce_share=0.05,
     )
     return msgspec.structs.replace(record, **changes)
+
+
+def sample_checkpoint(step: int = 7, **changes: Any) -> Checkpoint:
+    """Two ranks of `sample_plan` after some steps."""
+    values: dict[str, Any] = {
+        "plan": sample_plan(),
+        "step": step,
+        "epochs": (),
+        "losses": (0.1, 1 / 3),
+        "epoch_seconds": 1.5,
+        "training_seconds": 2.5,
+        "run_seconds": 3.5,
+        "started": "2026-03-14T15:09:26+00:00",
+        "resumed_at": (3,),
+        "names": ("kernel", "count"),
+        "ranks": tuple(RankState(clock=ClockState(steps=7), corrupt=(rank,)) for rank in (0, 1)),
+    }
+    arrays = [np.array([[1.1, 2.2]], np.float32), np.array(5)]
+    own = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    return Checkpoint(RunState(**(values | changes)), arrays, own)

@@ -124,7 +124,7 @@ def _run_ranks(core_map: CoreMap, words: list[str]) -> None:
         try:
             exit_code = ranks.wait()
         except KeyboardInterrupt:
-            # The terminal has sent the signal to the ranks as well: let them write their record.
+            # The terminal has sent the signal to the ranks as well: let them stop in order.
             exit_code = ranks.wait()
     if exit_code == InputError.exit_code:
         raise SystemExit(InputError.exit_code)

@@ -53,7 +53,30 @@ Example:
 @click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True
 )
-@click.option("--run-id", help="Name of this run's folder. Default: from the time and the plan.")
+@click.option(
+    "--run-id",
+    help="Name of this run's folder. Default: from the time and the plan. A run of this name that "
+    "did not end is continued from its last checkpoint.",
+)
+@click.option(
+    "--checkpoint-minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=15.0,
+    show_default=True,
+    help="Write a checkpoint at least this often.",
+)
+@click.option(
+    "--checkpoint-epochs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Write one after every so many epochs, too.",
+)
+@click.option(
+    "--allow-change",
+    is_flag=True,
+    help="Continue a run though the recipe, the data, the batch or the number of ranks changed.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files as well.")
 def command(
     system: str,
@@ -74,12 +97,19 @@ def command(
     seed: int,
     results: Path,
     run_id: str | None,
+    checkpoint_minutes: float,
+    checkpoint_epochs: int,
+    allow_change: bool,
     tensorboard: bool,
 ) -> None:
     """Train as one rank. Started by mpirun, srun or ibrun it joins the others; alone it is one.
 
     The run leaves plan.json, metrics.jsonl and record.json in a folder of its own under the
     results folder. Progress goes to stderr.
+
+    On SIGTERM, SIGUSR1 or SIGINT all ranks finish the same step, write a checkpoint and end with
+    exit code 85. The same command with the same --run-id continues the run; on as many ranks and
+    threads it ends with the very same weights.
     """
     from hvdtrain.stack import ensure_stack
 
@@ -107,6 +137,9 @@ def command(
             seed=seed,
             results=results,
             run_id=None if run_id is None else require_name("--run-id", run_id),
+            checkpoint_minutes=checkpoint_minutes,
+            checkpoint_epochs=checkpoint_epochs,
+            allow_change=allow_change,
             tensorboard=tensorboard,
         )
     )

@@ -50,7 +50,7 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     factor: Annotated[float, Meta(gt=0, le=1000)] | None = None
     power: Annotated[float, Meta(gt=0, le=10)] = 1.0
     at: tuple[Epochs, ...] = ()
-    weight_decay: Annotated[float, Meta(ge=0, le=1)]
+    weight_decay: Annotated[float, Meta(ge=0, le=10)]
     augment: bool = True
     snapshot: bool = False
 

@@ -1,7 +1,8 @@
 """The record: what a run leaves behind. Written once by a run, read by everything that reports.
 
 `plan.json` is written when a run starts, `metrics.jsonl` grows while it runs, `record.json` is
-written when it ends. A folder with a plan and no record is a run that was cut off.
+written when it ends. A folder with a plan and no record is a run that was cut off or interrupted,
+and can be continued from its last checkpoint; so can one that failed.
 """
 
 from __future__ import annotations
@@ -115,13 +116,15 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         reduction: Horovod's back end in force; `none` with one rank.
         placement: Where the threads of every rank were.
         steps: Updates made.
-        images_per_second: Of all ranks together, over the steps after the first two; None when
-            there were none.
+        images_per_second: Of all ranks together, over the steps after the first two of each start;
+            None when there were none.
         seconds_per_step: Mean over the same steps.
         allreduce_share: Share of a step between the last local gradient and the last reduced
             one, mean over the same steps and the ranks.
         epochs: Results of each epoch.
         corrupt_images: Training images that could not be decoded; others took their places.
+        resumed_at: Steps at which the run was continued from a checkpoint. `seconds` and all times
+            leave out what was done after that checkpoint and had to be done again.
         weights_sha256: Of the final weights, the same on every rank; None when not completed.
         failure: What ended it; None when completed.
     """
@@ -145,5 +148,6 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     allreduce_share: Fraction | None = None
     epochs: tuple[EpochResult, ...] = ()
     corrupt_images: Count = 0
+    resumed_at: tuple[Count, ...] = ()
     weights_sha256: str | None = None
     failure: str | None = None

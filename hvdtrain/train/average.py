@@ -36,6 +36,12 @@ class WeightAverage:
         self._updates = tf.Variable(0, trainable=False, dtype=tf.int64, name="averaged_updates")
         self.slots = [*self._means, self._updates]
 
+    def means_of(self, variables: Sequence[tf.Variable]) -> list[tf.Variable]:
+        """The means of these variables."""
+        wanted = {id(variable) for variable in variables}
+        pairs = zip(self._variables, self._means, strict=True)
+        return [mean for variable, mean in pairs if id(variable) in wanted]
+
     def add(self) -> None:
         """Take in the variables as they are now. Once after each update, in its `tf.function`."""
         decay = tf.constant(self._decay, tf.float64)

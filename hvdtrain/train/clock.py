@@ -4,8 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 WARM_UP_STEPS = 2
 """Updates that do not count: the first compiles the step, the second fills the caches."""
+
+
+class ClockState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a clock has collected.
+
+    Attributes:
+        steps: Updates.
+        counted: Those of them that count.
+        seconds: Of those that count.
+        exposed_seconds: Of their wait for the reduction.
+    """
+
+    steps: int = 0
+    counted: int = 0
+    seconds: float = 0.0
+    exposed_seconds: float = 0.0
 
 
 @dataclass
@@ -15,16 +33,38 @@ class StepClock:
     steps: int = 0
     last_seconds: float = 0.0
     last_exposed_seconds: float = 0.0
+    _warm_up_ends: int = WARM_UP_STEPS
     _counted: int = 0
     _seconds: float = 0.0
     _exposed_seconds: float = 0.0
+
+    @classmethod
+    def restored(cls, state: ClockState) -> StepClock:
+        """A clock that goes on from where another one was. The next updates warm up again."""
+        return cls(
+            steps=state.steps,
+            _warm_up_ends=state.steps + WARM_UP_STEPS,
+            _counted=state.counted,
+            _seconds=state.seconds,
+            _exposed_seconds=state.exposed_seconds,
+        )
+
+    @property
+    def state(self) -> ClockState:
+        """What has been collected."""
+        return ClockState(
+            steps=self.steps,
+            counted=self._counted,
+            seconds=self._seconds,
+            exposed_seconds=self._exposed_seconds,
+        )
 
     def add(self, seconds: float, exposed_seconds: float) -> None:
         """One more update."""
         self.steps += 1
         self.last_seconds = seconds
         self.last_exposed_seconds = exposed_seconds
-        if self.steps > WARM_UP_STEPS:
+        if self.steps > self._warm_up_ends:
             self._counted += 1
             self._seconds += seconds
             self._exposed_seconds += exposed_seconds

@@ -14,6 +14,7 @@ from hvdtrain.plan.record import EpochResult, EvaluationResult
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.clock import StepClock
 from hvdtrain.train.folder import MetricsLine
+from hvdtrain.train.keeper import Keeper
 from hvdtrain.train.progress import Reporter
 from hvdtrain.train.step import TrainStep
 
@@ -37,10 +38,18 @@ class Journey:
     Attributes:
         clock: Seconds of the updates.
         epochs: Results of the epochs, the last one perhaps cut short by the plan.
+        step: Updates made.
+        losses: Of the steps since the last epoch that was evaluated.
+        epoch_seconds: Wall time of those steps.
+        seconds: Wall time of training, as far as a checkpoint was written.
     """
 
     clock: StepClock = field(default_factory=StepClock)
     epochs: list[EpochResult] = field(default_factory=list)
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,22 +60,24 @@ class Hooks:
         evaluate: Evaluates the model on the whole validation set. Collective.
         log: Keeps a line of the metrics.
         reporter: Tells a person.
+        keeper: Writes checkpoints and stops the run where it is asked to. Collective.
     """
 
     evaluate: Callable[[], EvaluationResult]
     log: Callable[[MetricsLine], None]
     reporter: Reporter
+    keeper: Keeper
 
 
 class TrainingLoop:
-    """Runs a plan from its first step to its last, with an evaluation after every epoch.
+    """Runs a plan from where the journey is to its last step, with an evaluation after every epoch.
 
     Args:
         plan: What to do.
         step: The compiled step of this rank.
-        batches: This rank's batches of the whole run, `plan.accumulate` for each step.
+        batches: This rank's batches, `plan.accumulate` for each step that is left.
         hooks: Evaluation, metrics and progress.
-        journey: Filled on the way.
+        journey: How far the run has come; kept up to date on the way.
     """
 
     def __init__(
@@ -83,37 +94,51 @@ class TrainingLoop:
         self._batches = batches
         self._hooks = hooks
         self._journey = journey
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() - journey.seconds
 
     def run(self) -> None:
         """Train.
 
         Raises:
             DivergedError: The mean loss of a step, or of an evaluation, is NaN or infinite.
+            Interrupted: A signal asked the run to stop.
         """
         total, per_epoch = self._plan.total_steps, self._plan.steps_per_epoch
-        for first in range(0, total, per_epoch):
-            self._run_epoch(first // per_epoch + 1, range(first, min(first + per_epoch, total)))
+        for first in range(len(self._journey.epochs) * per_epoch, total, per_epoch):
+            epoch, end = first // per_epoch + 1, min(first + per_epoch, total)
+            self._run_epoch(epoch, end)
+            if end < total:
+                self._journey.seconds = time.perf_counter() - self._started
+                self._hooks.keeper.epoch_ends(epoch)
 
-    def _run_epoch(self, epoch: int, steps: range) -> None:
-        begin = time.perf_counter()
-        losses = [self._run_step(epoch, number) for number in steps]
+    def _run_epoch(self, epoch: int, end: int) -> None:
+        """What is left of an epoch: nothing but its evaluation, when the run was stopped there."""
+        journey = self._journey
+        begin = time.perf_counter() - journey.epoch_seconds
+        for number in range(journey.step, end):
+            self._hooks.keeper.step_begins()
+            journey.losses.append(self._run_step(epoch, number))
+            journey.step = number + 1
+            journey.epoch_seconds = time.perf_counter() - begin
+            journey.seconds = time.perf_counter() - self._started
+            self._hooks.keeper.step_ends()
         trained = time.perf_counter()
         evaluation = self._hooks.evaluate()
         evaluated = time.perf_counter()
         if not math.isfinite(evaluation.loss):
-            raise DivergedError("evaluation loss", steps.stop, epoch, evaluation.loss)
+            raise DivergedError("evaluation loss", end, epoch, evaluation.loss)
         result = EpochResult(
             epoch=epoch,
-            steps=len(steps),
+            steps=len(journey.losses),
             seconds=trained - begin,
-            training_loss=math.fsum(losses) / len(losses),
-            learning_rate=self._schedule.learning_rate(steps[-1]),
+            training_loss=math.fsum(journey.losses) / len(journey.losses),
+            learning_rate=self._schedule.learning_rate(end - 1),
             evaluation=evaluation,
             evaluation_seconds=evaluated - trained,
         )
-        self._journey.epochs.append(result)
-        self._report_epoch(result, evaluation, steps.stop)
+        journey.epochs.append(result)
+        journey.losses, journey.epoch_seconds = [], 0.0
+        self._report_epoch(result, evaluation, end)
 
     def _run_step(self, epoch: int, number: int) -> float:
         """One update, counted from 0; returns its loss."""

@@ -28,7 +28,11 @@ class TrainOptions:
         precision: `fp32` or `bf16`.
         seed: Of weights, data order and augmentation.
         results: Folder of all runs.
-        run_id: Name of this run's folder; None: made from the time and the plan.
+        run_id: Name of this run's folder; None: made from the time and the plan. A run of this
+            name that did not end is continued.
+        checkpoint_minutes: At most so many minutes of work are lost.
+        checkpoint_epochs: A checkpoint is also written after every so many epochs.
+        allow_change: Whether a run may be continued with another plan.
         tensorboard: Whether to write TensorBoard's event files as well.
     """
 
@@ -50,4 +54,7 @@ class TrainOptions:
     seed: int
     results: Path
     run_id: str | None
+    checkpoint_minutes: float
+    checkpoint_epochs: int
+    allow_change: bool
     tensorboard: bool

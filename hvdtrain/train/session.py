@@ -16,27 +16,37 @@ from hvdtrain.errors import HvdtrainError, RunError
 from hvdtrain.plan.record import EvaluationResult, RankPlacement, Record, Status, Versions
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.average import WeightAverage
-from hvdtrain.train.batchnorm import average_batchnorm
+from hvdtrain.train.batchnorm import average_batchnorm, moving_statistics
+from hvdtrain.train.checkpoint import (
+    CHECKPOINTS_FOLDER,
+    Checkpoint,
+    RunState,
+    remove_checkpoints,
+)
 from hvdtrain.train.data.faults import CorruptLog
 from hvdtrain.train.data.pipeline import open_pipeline
 from hvdtrain.train.digest import weights_sha256
 from hvdtrain.train.evaluate import Evaluator
 from hvdtrain.train.folder import RunFolder
-from hvdtrain.train.interrupt import Interrupted, signals_interrupt
+from hvdtrain.train.interrupt import Interrupted, SignalNote
+from hvdtrain.train.keeper import CheckpointInterval, Keeper
 from hvdtrain.train.launcher import Launch
 from hvdtrain.train.loop import DivergedError, Hooks, Journey, TrainingLoop
 from hvdtrain.train.metrics import make_log
 from hvdtrain.train.model import make_model
+from hvdtrain.train.opening import open_run
 from hvdtrain.train.optimizer import make_optimizer
 from hvdtrain.train.options import TrainOptions
 from hvdtrain.train.pinning import LoaderThreads, RankPins, allowed_cpus, thread_ids
 from hvdtrain.train.planning import make_run_id, make_run_plan
 from hvdtrain.train.progress import make_reporter
 from hvdtrain.train.provenance import read_git_commit, read_slurm_job_id, read_versions
-from hvdtrain.train.reduce import GradientMean, broadcast_state
+from hvdtrain.train.reduce import GradientMean
+from hvdtrain.train.resume import RunMemory
 from hvdtrain.train.step import make_train_step
 from hvdtrain.train.weights import save_weights
 from hvdtrain.train.world import (
+    RankAgreement,
     World,
     check_plan_size,
     from_first,
@@ -58,8 +68,10 @@ class Session:
     folder: RunFolder
     versions: Versions
     git_commit: str | None
-    started: datetime.datetime
+    started: str
     clock_started: float
+    checkpoint: Checkpoint | None = None
+    resumed_at: tuple[int, ...] = ()
     journey: Journey = field(default_factory=Journey)
     placement: tuple[RankPlacement, ...] = ()
     allreduce_share: float | None = None
@@ -68,7 +80,11 @@ class Session:
 
 
 def run_session(
-    options: TrainOptions, launch: Launch, pins: RankPins | None, itex: str | None
+    options: TrainOptions,
+    launch: Launch,
+    pins: RankPins | None,
+    itex: str | None,
+    note: SignalNote,
 ) -> None:
     """Train as one rank among all. Returns when the record is written.
 
@@ -76,7 +92,8 @@ def run_session(
         InputError: The data, the model or the plan is not possible.
         RunError: The world is not whole, or the run failed. Other ranks may be waiting for this
             one: the caller must end them.
-        Interrupted: A signal asked the run to end.
+        Interrupted: A signal asked the run to end. It has no record and can be continued. All
+            ranks raise this, after the same step.
     """
     git_commit = read_git_commit()
     before = thread_ids()
@@ -84,15 +101,18 @@ def run_session(
     communication = thread_ids() - before
     session = _open_session(options, world, git_commit, itex)
     try:
-        with signals_interrupt():
-            _train(session, options, pins, communication)
+        _train(session, options, pins, communication, note)
+    except Interrupted:
+        leave_world()
+        raise
     except BaseException as error:
-        # A full disk must not hide what went wrong before it.
+        # Where the record cannot be written either, what failed first is what matters.
         with contextlib.suppress(OSError):
             session.folder.close(_make_record(session, *_verdict(error, world)))
         raise
     if world.is_first:
         session.folder.close(_make_record(session, "completed", None))
+        remove_checkpoints(session.folder.path / CHECKPOINTS_FOLDER)
     leave_world()
 
 
@@ -101,22 +121,35 @@ def _open_session(
 ) -> Session:
     """Agree on the plan and the folder, and check that all ranks are of one kind."""
     clock_started = time.monotonic()
-    started = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.UTC)
     versions = read_versions(library_version(), itex)
     gather_equal("versions of the stack", versions, world)
+    checkpoint: Checkpoint | None = None
 
-    def open_run() -> tuple[RunPlan, RunFolder]:
+    def begin() -> tuple[RunPlan, RunFolder, RunState | None]:
+        nonlocal checkpoint
         plan = make_run_plan(options, world)
         check_plan_size(plan.ranks_per_node, plan.nodes, world)
-        run_id = options.run_id or make_run_id(plan, started)
-        return plan, RunFolder.create(options.results, run_id, plan)
+        run_id = options.run_id or make_run_id(plan, now)
+        folder, checkpoint = open_run(options.results, run_id, plan, options.allow_change)
+        return plan, folder, checkpoint.state if checkpoint else None
 
-    plan, folder = from_first(open_run, world)
-    return Session(world, plan, folder, versions, git_commit, started, clock_started)
+    plan, folder, state = from_first(begin, world)
+    started = now.isoformat(timespec="seconds")
+    session = Session(world, plan, folder, versions, git_commit, started, clock_started, checkpoint)
+    if state is not None:
+        session.started = state.started
+        session.clock_started -= state.run_seconds
+        session.resumed_at = (*state.resumed_at, state.step)
+    return session
 
 
 def _train(
-    session: Session, options: TrainOptions, pins: RankPins | None, communication: frozenset[int]
+    session: Session,
+    options: TrainOptions,
+    pins: RankPins | None,
+    communication: frozenset[int],
+    note: SignalNote,
 ) -> None:
     plan, world = session.plan, session.world
     model = make_model(plan.model, plan.seed)
@@ -125,7 +158,6 @@ def _train(
     average = WeightAverage(model.variables, recipe.average_decay) if recipe.average_decay else None
     average_slots = average.slots if average else []
     final_weights = average.in_place if average else contextlib.nullcontext
-    broadcast_state([*model.variables, *optimizer.slots, *average_slots], world.ranks)
     step = make_train_step(
         model,
         optimizer,
@@ -140,11 +172,23 @@ def _train(
     loaders = LoaderThreads()
     data_cpus = pins.data if pins else ()
     pipeline = open_pipeline(plan, world.rank, max(1, len(data_cpus)), data_cpus)
+    statistics = moving_statistics(model)
+    memory = RunMemory(
+        session.folder,
+        plan,
+        world,
+        shared=[*model.variables, *optimizer.slots, *average_slots],
+        own=[*statistics, *(average.means_of(statistics) if average else [])],
+        corrupt=pipeline.corrupt_training,
+    )
+    session.journey = memory.restore(session.checkpoint)
+    session.checkpoint = None
 
     def evaluate() -> EvaluationResult:
         average_batchnorm(model, world.ranks)
         with final_weights():
-            average_batchnorm(model, world.ranks)
+            if average is not None:
+                average_batchnorm(model, world.ranks)
             result = evaluator.evaluate(loaders.watch(pipeline.validation()))
         session.corrupt_images = _count_corrupt(pipeline.corrupt_training)
         corrupt = _count_corrupt(pipeline.corrupt_validation)
@@ -155,8 +199,9 @@ def _train(
         make_log(session.folder, world.is_first, options.tensorboard) as log,
     ):
         reporter.say(_opening(plan, session))
-        hooks = Hooks(evaluate, log, reporter)
-        batches = loaders.watch(pipeline.training())
+        keeper = _make_keeper(session, options, note, memory)
+        hooks = Hooks(evaluate, log, reporter, keeper)
+        batches = loaders.watch(pipeline.training(session.journey.step))
         TrainingLoop(plan, step, batches, hooks, session.journey).run()
     session.placement = _gather_placement(world, communication, loaders)
     _gather_share(session)
@@ -165,6 +210,21 @@ def _train(
         gather_equal("final weights", session.weights_sha256, world)
         if world.is_first:
             save_weights(model, session.folder.path)
+
+
+def _make_keeper(
+    session: Session, options: TrainOptions, note: SignalNote, memory: RunMemory
+) -> Keeper:
+    def save() -> None:
+        memory.save(
+            session.journey,
+            started=session.started,
+            run_seconds=time.monotonic() - session.clock_started,
+            resumed_at=session.resumed_at,
+        )
+
+    interval = CheckpointInterval(options.checkpoint_minutes * 60, options.checkpoint_epochs)
+    return Keeper(interval, RankAgreement(), note, save, keeps_time=session.world.is_first)
 
 
 def _count_corrupt(log: CorruptLog) -> int:
@@ -219,8 +279,6 @@ def _verdict(error: BaseException, world: World) -> tuple[Status, str]:
     match error:
         case DivergedError():
             return "diverged", error.message
-        case Interrupted() | KeyboardInterrupt():
-            return "interrupted", f"{where}: {error}"
         case HvdtrainError():
             return "failed", f"{where}: {error}"
         case _:
@@ -234,7 +292,7 @@ def _make_record(session: Session, status: Status, failure: str | None) -> Recor
         run_id=session.folder.path.name,
         kind="synthetic" if plan.source.kind == "synthetic" else "measured",
         status=status,
-        started=session.started.isoformat(timespec="seconds"),
+        started=session.started,
         seconds=time.monotonic() - session.clock_started,
         plan=plan,
         versions=session.versions,
@@ -249,6 +307,7 @@ def _make_record(session: Session, status: Status, failure: str | None) -> Recor
         allreduce_share=session.allreduce_share,
         epochs=tuple(session.journey.epochs),
         corrupt_images=session.corrupt_images,
+        resumed_at=session.resumed_at,
         weights_sha256=session.weights_sha256,
         failure=failure,
     )

@@ -7,7 +7,7 @@ import sys
 import traceback
 
 from hvdtrain.errors import HvdtrainError
-from hvdtrain.train.interrupt import Interrupted
+from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted, SignalNote, signals_noted
 from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
 from hvdtrain.train.options import TrainOptions
@@ -21,8 +21,14 @@ def start_rank(options: TrainOptions) -> None:
 
     Raises:
         HvdtrainError: The run failed.
+        SystemExit: It was interrupted and can be continued: code 85.
     """
     launch = read_launch(os.environ)
+    with signals_noted(speaks=launch.rank == 0) as note:
+        _start_noted(options, launch, note)
+
+
+def _start_noted(options: TrainOptions, launch: Launch, note: SignalNote) -> None:
     pins = read_pins(os.environ, launch.local_rank)
     if pins is not None:
         pin_process(pins)
@@ -33,16 +39,21 @@ def start_rank(options: TrainOptions) -> None:
     from hvdtrain.train.session import run_session
 
     try:
-        run_session(options, launch, pins, itex)
-    except (Exception, Interrupted) as error:
+        run_session(options, launch, pins, itex, note)
+    except Interrupted as stop:
+        # All ranks are here: nobody has to be ended.
+        if launch.rank == 0:
+            print(f"hvdtrain: {stop}", file=sys.stderr, flush=True)
+        sys.exit(INTERRUPTED_EXIT_CODE)
+    except Exception as error:
         if launch.ranks == 1 and isinstance(error, HvdtrainError):
             raise
         _tell(error, launch)
         _end(launch, error.exit_code if isinstance(error, HvdtrainError) else 1)
 
 
-def _tell(error: BaseException, launch: Launch) -> None:
-    known = isinstance(error, HvdtrainError | Interrupted)
+def _tell(error: Exception, launch: Launch) -> None:
+    known = isinstance(error, HvdtrainError)
     text = str(error) if known else "".join(traceback.format_exception(error))
     print(f"hvdtrain: rank {launch.rank}: {text}", file=sys.stderr, flush=True)
 

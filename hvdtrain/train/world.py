@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import horovod.tensorflow as hvd
+import numpy as np
+import numpy.typing as npt
 from mpi4py import MPI
 
 from hvdtrain.errors import RunError
@@ -116,6 +118,50 @@ def from_first(make: Callable[[], T], world: World) -> T:
     """
     made: T = MPI.COMM_WORLD.bcast(make() if world.is_first else None, root=0)
     return made
+
+
+def gather_rows(row: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+    """The rows of all ranks, float32 [ranks, values], on rank 0; None on the others. Collective.
+
+    Args:
+        row: float32 [values], the same number on every rank.
+    """
+    world = MPI.COMM_WORLD
+    rows = np.empty((world.Get_size(), len(row)), np.float32) if world.Get_rank() == 0 else None
+    world.Gather(row, rows, root=0)
+    return rows
+
+
+def scatter_rows(rows: npt.NDArray[np.float32] | None, values: int) -> npt.NDArray[np.float32]:
+    """This rank's row, float32 [values], of what rank 0 has for all of them. Collective.
+
+    Args:
+        rows: float32 [ranks, values] on rank 0; not looked at on the others.
+        values: Length of a row.
+    """
+    row = np.empty(values, np.float32)
+    MPI.COMM_WORLD.Scatter(rows, row, root=0)
+    return row
+
+
+class RankAgreement:
+    """Finds the largest of the numbers that the ranks propose, while they do other things."""
+
+    def __init__(self) -> None:
+        self._proposed = np.zeros(1, np.int32)
+        self._largest = np.zeros(1, np.int32)
+        self._request: MPI.Request | None = None
+
+    def propose(self, number: int) -> None:
+        """Start; does not wait."""
+        self._proposed[0] = number
+        self._request = MPI.COMM_WORLD.Iallreduce(self._proposed, self._largest, op=MPI.MAX)
+
+    def result(self) -> int:
+        """The largest number of the last proposal, on every rank. Waits for all of them."""
+        assert self._request is not None
+        self._request.Wait()
+        return int(self._largest[0])
 
 
 def gather_equal(what: str, value: object, world: World) -> None:

@@ -74,13 +74,11 @@ export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
 export I_MPI_PIN=1
 export I_MPI_ADJUST_ALLREDUCE=8
 
-# Every run has a folder of its own; a restarted job is a run of its own.
+# Every run has a folder of its own. A restarted job has the number that it had before, and goes on
+# with its run from the last checkpoint.
 results=results
 mkdir -p -- "$results"
 run_id=hvdtrain-marenostrum5-gpp-64n-b2048-$SLURM_JOB_ID
-if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
-    run_id=$run_id-r$SLURM_RESTART_COUNT
-fi
 
 # The training data is copied once to every node, and removed when the job ends. The folder's name
 # is new and its owner is the only one who may enter, so nobody can put something in its place.

@@ -69,13 +69,11 @@ export I_MPI_PIN=1
 export I_MPI_PIN_DOMAIN='[f0000000000000000f0000000000000000f0000000000000000fffffffffffffffff]'
 export I_MPI_ADJUST_ALLREDUCE=8
 
-# Every run has a folder of its own; a restarted job is a run of its own.
+# Every run has a folder of its own. A restarted job has the number that it had before, and goes on
+# with its run from the last checkpoint.
 results=results
 mkdir -p -- "$results"
 run_id=hvdtrain-stampede2-knl-1n-b32-$SLURM_JOB_ID
-if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; then
-    run_id=$run_id-r$SLURM_RESTART_COUNT
-fi
 
 # The images are synthetic, so nothing is copied. With --data FOLDER the script copies the folder
 # into the memory of every node first.

@@ -178,9 +178,11 @@ def test_the_exit_status_is_that_of_the_ranks(script: str, tmp_path: Path) -> No
     assert list((tmp_path / "ram").iterdir()) == []
 
 
-def test_a_restarted_job_is_another_run(script: str, tmp_path: Path) -> None:
-    assert run_script(script, tmp_path).words[-1].endswith("-b64-7")
-    assert run_script(script, tmp_path, SLURM_RESTART_COUNT="2").words[-1].endswith("-b64-7-r2")
+def test_a_restarted_job_goes_on_with_its_run(script: str, tmp_path: Path) -> None:
+    first = run_script(script, tmp_path).words
+    assert first[-2] == "--run-id"
+    assert first[-1].endswith("-b64-7")
+    assert run_script(script, tmp_path, SLURM_RESTART_COUNT="2").words[-1] == first[-1]
 
 
 def test_another_program_can_be_named(script: str, tmp_path: Path) -> None:

@@ -22,3 +22,15 @@ def test_a_run_of_warm_up_alone_has_no_speed() -> None:
         clock.add(1.0, 0.0)
     assert clock.mean_seconds is None
     assert clock.exposed_share is None
+
+
+def test_a_restored_clock_counts_on_and_warms_up_again() -> None:
+    clock = StepClock()
+    for seconds in (9.0, 5.0, 1.0, 3.0):
+        clock.add(seconds, 0.5)
+    clock = StepClock.restored(clock.state)
+    assert (clock.steps, clock.mean_seconds) == (4, 2.0)
+    for seconds in (9.0, 5.0, 5.0):
+        clock.add(seconds, 0.5)
+    assert (clock.steps, clock.mean_seconds) == (7, 3.0)
+    assert clock.state.counted == 3

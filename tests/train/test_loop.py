@@ -9,9 +9,24 @@ from typing import Any, cast
 import pytest
 
 from hvdtrain.plan.record import EvaluationResult
+from hvdtrain.train.interrupt import Interrupted, SignalNote
+from hvdtrain.train.keeper import CheckpointInterval, Keeper
 from tests.samples import sample_plan
 
 pytestmark = pytest.mark.tf
+
+
+class AloneAgreement:
+    """One rank that hears itself."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def propose(self, number: int) -> None:
+        self._number = number
+
+    def result(self) -> int:
+        return self._number
 
 
 class Watcher:
@@ -22,6 +37,8 @@ class Watcher:
         self.order: list[str] = []
         self.lines: list[Any] = []
         self.said: list[str] = []
+        self.saved: list[tuple[int, int]] = []
+        self.note = SignalNote()
         self._losses = itertools.repeat(2.0) if losses is None else iter(losses)
         self._evaluation_loss = evaluation_loss
 
@@ -38,15 +55,21 @@ class Watcher:
     def evaluate(self) -> EvaluationResult:
         return EvaluationResult(count=16, top1=0.5, top5=1.0, loss=self._evaluation_loss)
 
-    def run(self, **changes: Any) -> Any:
+    def save(self) -> None:
+        self.saved.append((self.journey.step, len(self.journey.epochs)))
+
+    def run(self, journey: Any = None, every: int = 1, **changes: Any) -> Any:
         from hvdtrain.train.loop import Hooks, Journey, TrainingLoop
         from hvdtrain.train.progress import Silence
         from hvdtrain.train.step import TrainStep
 
         plan = sample_plan(**changes)
-        journey = Journey()
+        journey = journey or Journey()
         reporter = Silence()
-        hooks = Hooks(self.evaluate, self.lines.append, reporter)
+        agreement = AloneAgreement()
+        interval = CheckpointInterval(3600.0, every)
+        keeper = Keeper(interval, agreement, self.note, self.save, True)
+        hooks = Hooks(self.evaluate, self.lines.append, reporter, keeper)
         self.plan, self.journey = plan, journey
         batches: Any = itertools.repeat(("images", "labels"))
         step = TrainStep(add=self.add, update=cast(Any, self.step))
@@ -103,3 +126,47 @@ def test_an_evaluation_that_is_no_number_ends_the_run() -> None:
     with pytest.raises(DivergedError, match="evaluation loss at step 10"):
         watcher.run(epochs=2)
     assert watcher.journey.epochs == []
+
+
+def test_a_checkpoint_follows_every_epoch_but_the_last() -> None:
+    watcher = Watcher()
+    watcher.run(epochs=5)
+    assert watcher.saved == [(10, 1), (20, 2), (30, 3), (40, 4)]
+    watcher = Watcher()
+    watcher.run(epochs=5, every=2)
+    assert watcher.saved == [(20, 2), (40, 4)]
+
+
+def test_a_run_goes_on_in_mid_epoch_as_if_it_had_never_stopped() -> None:
+    whole = Watcher(losses=(float(n) for n in range(30)))
+    whole.run(epochs=3)
+    first = Watcher(losses=(float(n) for n in range(13)))
+    with pytest.raises(StopIteration):
+        first.run(epochs=3)
+    rest = Watcher(losses=(float(n) for n in range(13, 30)))
+    rest.run(first.journey, epochs=3)
+    assert first.rates[:13] + rest.rates == whole.rates
+    assert [(e.steps, e.training_loss) for e in rest.journey.epochs] == [
+        (e.steps, e.training_loss) for e in whole.journey.epochs
+    ]
+    assert [line.step for line in rest.lines] == [*range(14, 21), 20, *range(21, 31), 30]
+
+
+def test_a_signal_ends_the_step_and_leaves_a_checkpoint() -> None:
+    watcher = Watcher()
+    watcher.note.number = 15
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        watcher.run(epochs=3)
+    assert watcher.saved == [(1, 0)]
+
+
+def test_a_run_that_was_stopped_before_an_evaluation_makes_it() -> None:
+    whole, first = Watcher(), Watcher(losses=[2.0] * 10)
+    whole.run(epochs=2)
+    first.evaluate = lambda: 1 / 0  # type: ignore[method-assign,return-value,assignment]
+    with pytest.raises(ZeroDivisionError):
+        first.run(epochs=2)
+    rest = Watcher()
+    rest.run(first.journey, epochs=2)
+    assert first.rates + rest.rates == whole.rates
+    assert [epoch.steps for epoch in rest.journey.epochs] == [10, 10]

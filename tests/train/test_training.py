@@ -19,7 +19,7 @@ from PIL import Image
 from hvdtrain.plan.decode import load_json
 from hvdtrain.plan.record import METRICS_FILE, RECORD_FILE, Record
 from hvdtrain.stack import stack_variables
-from tests.ranks import RANK_VARIABLES, ROOT, run_ranks
+from tests.ranks import RANK_VARIABLES, ROOT, find_ranks, run_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(300)]
 
@@ -177,45 +177,15 @@ def endless(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         running.kill()
         running.wait()
-        for process in rank_processes(tmp_path):
+        for process in find_ranks(str(tmp_path)):
             os.kill(process, signal.SIGKILL)
 
 
-def rank_processes(results: Path, rank: int | None = None) -> list[int]:
-    """The ranks of a running test, by their results folder and what the launcher told them."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            environ = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        ranks = [entry for entry in environ if entry.startswith(b"PMI_RANK=")]
-        wanted = rank is None or ranks == [b"PMI_RANK=%d" % rank]
-        if os.fsencode(results) in words and ranks and wanted:
-            found.append(int(folder.name))
-    return found
-
-
 def test_a_killed_rank_takes_the_run_down(endless: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    (victim,) = rank_processes(tmp_path, rank=1)
+    (victim,) = find_ranks(str(tmp_path), rank=1)
     os.kill(victim, signal.SIGKILL)
     started = time.monotonic()
     assert endless.wait(timeout=60) != 0
     assert time.monotonic() - started < 60
     record = tmp_path / "run" / RECORD_FILE
     assert not record.exists() or json.loads(record.read_text())["status"] == "failed"
-
-
-def test_sigterm_leaves_an_interrupted_record(
-    endless: subprocess.Popen[bytes], tmp_path: Path
-) -> None:
-    for process in rank_processes(tmp_path):
-        os.kill(process, signal.SIGTERM)
-    assert endless.wait(timeout=60) != 0
-    record = read_record(tmp_path)
-    assert record.status == "interrupted"
-    assert record.failure is not None
-    assert "SIGTERM" in record.failure
-    assert record.steps > 0
-    assert record.images_per_second is not None

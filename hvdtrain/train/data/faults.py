@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from hvdtrain.errors import RunError
 
@@ -48,6 +48,10 @@ class CorruptLog:
     def limit(self) -> int:
         """Corrupt images of this split that a run puts up with."""
         return self._limit
+
+    def recall(self, examples: Iterable[int]) -> None:
+        """Remember corrupt images that were named before."""
+        self._examples.update(examples)
 
     def add(self, example: int, reason: str) -> None:
         """Name a corrupt image on stderr and remember it.
