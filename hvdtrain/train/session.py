@@ -28,7 +28,7 @@ from hvdtrain.train.data.pipeline import open_pipeline
 from hvdtrain.train.digest import weights_sha256
 from hvdtrain.train.evaluate import Evaluator
 from hvdtrain.train.folder import RunFolder
-from hvdtrain.train.interrupt import Interrupted, SignalNote
+from hvdtrain.train.interrupt import Interrupted, SignalNote, signals_noted
 from hvdtrain.train.keeper import CheckpointInterval, Keeper
 from hvdtrain.train.launcher import Launch
 from hvdtrain.train.loop import DivergedError, Hooks, Journey, TrainingLoop
@@ -80,11 +80,7 @@ class Session:
 
 
 def run_session(
-    options: TrainOptions,
-    launch: Launch,
-    pins: RankPins | None,
-    itex: str | None,
-    note: SignalNote,
+    options: TrainOptions, launch: Launch, pins: RankPins | None, itex: str | None
 ) -> None:
     """Train as one rank among all. Returns when the record is written.
 
@@ -101,7 +97,9 @@ def run_session(
     communication = thread_ids() - before
     session = _open_session(options, world, git_commit, itex)
     try:
-        _train(session, options, pins, communication, note)
+        # Not before: where ranks wait for each other inside MPI, a noted signal would end nobody.
+        with signals_noted(speaks=world.is_first) as note:
+            _train(session, options, pins, communication, note)
     except Interrupted:
         leave_world()
         raise

@@ -7,7 +7,7 @@ import sys
 import traceback
 
 from hvdtrain.errors import HvdtrainError
-from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted, SignalNote, signals_noted
+from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
 from hvdtrain.train.options import TrainOptions
@@ -24,11 +24,6 @@ def start_rank(options: TrainOptions) -> None:
         SystemExit: It was interrupted and can be continued: code 85.
     """
     launch = read_launch(os.environ)
-    with signals_noted(speaks=launch.rank == 0) as note:
-        _start_noted(options, launch, note)
-
-
-def _start_noted(options: TrainOptions, launch: Launch, note: SignalNote) -> None:
     pins = read_pins(os.environ, launch.local_rank)
     if pins is not None:
         pin_process(pins)
@@ -39,7 +34,7 @@ def _start_noted(options: TrainOptions, launch: Launch, note: SignalNote) -> Non
     from hvdtrain.train.session import run_session
 
     try:
-        run_session(options, launch, pins, itex, note)
+        run_session(options, launch, pins, itex)
     except Interrupted as stop:
         # All ranks are here: nobody has to be ended.
         if launch.rank == 0:
