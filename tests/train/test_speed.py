@@ -18,6 +18,9 @@ import pytest
 from tests.ranks import ROOT
 
 PAIRS = 3
+MOST_PAIRS = 7
+"""A busy machine slows one side of a pair: more pairs are run before the median is believed."""
+
 LEAST_SHARE = 0.9
 
 
@@ -46,15 +49,16 @@ def images_per_second(*runs: subprocess.Popen[str]) -> float:
 
 @pytest.mark.tf
 @pytest.mark.ranks
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_two_ranks_are_worth_two_unconnected_processes(tmp_path: Path) -> None:
     cpus = sorted(os.sched_getaffinity(0))[:2]
     if len(cpus) < 2:
         pytest.skip("one processor: two ranks would share it")
-    shares = []
-    for _ in range(PAIRS):
+    shares: list[float] = []
+    while len(shares) < PAIRS or (
+        statistics.median(shares) < LEAST_SHARE and len(shares) < MOST_PAIRS
+    ):
         together = images_per_second(start(tmp_path, set(cpus), 2))
         apart = images_per_second(*[start(tmp_path, {cpu}, 1) for cpu in cpus])
         shares.append(together / apart)
-    print(shares)
     assert statistics.median(shares) >= LEAST_SHARE, shares
