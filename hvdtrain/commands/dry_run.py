@@ -20,6 +20,7 @@ from hvdtrain.plan.record import RECORD_FILE, Record
 from hvdtrain.plan.settings import make_settings
 from hvdtrain.processor import itex_may_load, read_processor_flags
 from hvdtrain.stack import stack_variables
+from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE
 
 DEFAULT_STEPS = 12
 
@@ -107,8 +108,8 @@ def _run_ranks(core_map: CoreMap, words: list[str]) -> None:
     """Start the ranks and wait for them; what they print goes to stderr.
 
     Raises:
-        RunError: They failed.
-        InputError: They refused the input, and said why.
+        RunError: They failed, or were interrupted.
+        SystemExit: They refused the input, and said why.
     """
     environ = {**os.environ, **stack_variables(Path(sys.prefix), os.environ)}
     family = read_mpi_family(environ)
@@ -126,8 +127,23 @@ def _run_ranks(core_map: CoreMap, words: list[str]) -> None:
         except KeyboardInterrupt:
             # The terminal has sent the signal to the ranks as well: let them stop in order.
             exit_code = ranks.wait()
+    check_exit(exit_code)
+
+
+def check_exit(exit_code: int) -> None:
+    """Raise unless the ranks ended well.
+
+    Raises:
+        RunError: They failed, or were interrupted.
+        SystemExit: They refused the input, and said why.
+    """
     if exit_code == InputError.exit_code:
         raise SystemExit(InputError.exit_code)
+    if exit_code == INTERRUPTED_EXIT_CODE:
+        raise RunError(
+            "the dry run was interrupted: its folder holds a checkpoint and no record",
+            "start another dry run; `hvdtrain collect` calls this one incomplete",
+        )
     if exit_code != 0:
         raise RunError(f"the ranks ended with exit code {exit_code}", "their messages are above")
 

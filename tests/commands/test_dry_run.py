@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hvdtrain.commands.dry_run import check_exit
+from hvdtrain.errors import RunError
 from tests.ranks import ROOT
 
 
@@ -49,6 +51,21 @@ def test_the_table_is_all_there_is_on_stdout(tmp_path: Path) -> None:
     assert "where the threads sat" in ended.stdout
     assert "step 4/4" not in ended.stdout
     assert "step 4/4" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "said"), [(85, "interrupted: its folder holds a checkpoint"), (1, "exit code 1")]
+)
+def test_ranks_that_do_not_end_well_are_told_apart(exit_code: int, said: str) -> None:
+    with pytest.raises(RunError, match=said):
+        check_exit(exit_code)
+
+
+def test_ranks_that_refused_the_input_have_said_why() -> None:
+    check_exit(0)
+    with pytest.raises(SystemExit) as ended:
+        check_exit(2)
+    assert ended.value.code == 2
 
 
 @pytest.mark.parametrize(
