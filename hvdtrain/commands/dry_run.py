@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -139,7 +140,8 @@ def check_exit(exit_code: int) -> None:
     """
     if exit_code == InputError.exit_code:
         raise SystemExit(InputError.exit_code)
-    if exit_code == INTERRUPTED_EXIT_CODE:
+    # Intel's mpirun dies of the Ctrl-C that it has passed on.
+    if exit_code in (INTERRUPTED_EXIT_CODE, -signal.SIGINT):
         raise RunError(
             "the dry run was interrupted: its folder holds a checkpoint and no record",
             "start another dry run; `hvdtrain collect` calls this one incomplete",

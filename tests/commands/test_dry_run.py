@@ -54,7 +54,12 @@ def test_the_table_is_all_there_is_on_stdout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "said"), [(85, "interrupted: its folder holds a checkpoint"), (1, "exit code 1")]
+    ("exit_code", "said"),
+    [
+        (85, "interrupted: its folder holds a checkpoint"),
+        (-2, "interrupted: its folder holds a checkpoint"),
+        (1, "exit code 1"),
+    ],
 )
 def test_ranks_that_do_not_end_well_are_told_apart(exit_code: int, said: str) -> None:
     with pytest.raises(RunError, match=said):
