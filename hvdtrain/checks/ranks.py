@@ -26,11 +26,13 @@ built = {"MPI": hvd.mpi_built(), "Gloo": hvd.gloo_built(), "oneCCL": hvd.ccl_bui
 print(json.dumps([horovod.__version__, [name for name in built if built[name]]]))
 """
 # 4 MB per rank: beyond what MPI sends eagerly. Rank 0 gives 1 and rank 1 gives 2, so the sum is 3.
+# A rank's line is one write: with PYTHONUNBUFFERED, print() makes several, and the ranks' mix.
 ALLREDUCE = """
-import tensorflow as tf, horovod.tensorflow as hvd
+import os, tensorflow as tf, horovod.tensorflow as hvd
 hvd.init()
 total = hvd.allreduce(tf.fill([1 << 20], float(hvd.rank() + 1)), op=hvd.Sum)
-print(hvd.size(), float(tf.reduce_min(total)), float(tf.reduce_max(total)))
+low, high = float(tf.reduce_min(total)), float(tf.reduce_max(total))
+os.write(1, f"{hvd.size()} {low} {high}\\n".encode())
 """
 ALLREDUCE_EXPECTED = "2 3.0 3.0"
 
