@@ -1,6 +1,6 @@
 """Train every recipe of a study with every seed, and write what came out as Markdown.
 
-    .venv/bin/python scripts/study.py --data cifar10 --results results/study
+    .venv/bin/python -m scripts.study --data cifar10 --results results/study
 
 A run that is already completed is not made again, so a study that was stopped goes on.
 """
