@@ -41,6 +41,19 @@ class CollapseOptions(RunOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EnsembleOptions:
+    """The options of `hvdtrain ensemble`.
+
+    Attributes:
+        runs: Folders of the runs whose final weights are averaged.
+        data: Folder of the data, which must be those of the runs; None: where the first found them.
+    """
+
+    runs: tuple[Path, ...]
+    data: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions(RunOptions):
     """The options of `hvdtrain train`.
 

@@ -6,13 +6,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hvdtrain.errors import HvdtrainError
+from hvdtrain.plan.ensemble import Ensemble
 from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
-from hvdtrain.train.options import CollapseOptions, TrainOptions
+from hvdtrain.train.options import CollapseOptions, EnsembleOptions, TrainOptions
 from hvdtrain.train.pinning import pin_process, read_pins
 
 if TYPE_CHECKING:
@@ -41,6 +43,17 @@ def start_collapses(options: CollapseOptions) -> None:
         run_collapses(options, seat)
 
     _start_rank(work)
+
+
+def start_ensemble(options: EnsembleOptions) -> tuple[Path, Ensemble] | None:
+    """`hvdtrain ensemble`; see `_start_rank`. The file and what it holds on rank 0, else None."""
+
+    def work(seat: Seat) -> tuple[Path, Ensemble] | None:
+        from hvdtrain.train.ensemble import run_ensemble
+
+        return run_ensemble(options, seat)
+
+    return _start_rank(work)
 
 
 def _start_rank(work: Callable[[Seat], T]) -> T:
