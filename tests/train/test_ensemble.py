@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ CLASSES = 9
 IMAGES = 31
 
 
-def make_models(count: int) -> list[tf.keras.Model]:
+def make_models(count: int) -> list[Any]:
     """Networks that disagree: their classifiers are far from 0."""
     models = []
     for seed in range(count):
@@ -44,8 +45,9 @@ def examples() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    powers: NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -57,7 +59,7 @@ def test_the_average_is_numpys(
     outputs = [
         softmax(model(images, training=False).numpy().astype(np.float64)) for model in models
     ]
-    mean = sum(outputs) / count
+    mean = np.stack(outputs).mean(axis=0)
     own = mean[np.arange(IMAGES), labels]
     place = (mean > own[:, np.newaxis]).sum(axis=1)
     batches = [(images[at : at + 7], labels[at : at + 7]) for at in range(0, IMAGES, 7)]
