@@ -18,12 +18,11 @@ from hvdtrain.collect.numbers import (
 from hvdtrain.collect.runs import Run
 from hvdtrain.collect.sheet import Column, Sheet, Value
 
-Quantity = Literal["epoch_seconds", "images_per_second", "top1_percent"]
+Quantity = Literal["epoch_seconds", "top1_percent"]
 Verdict = Literal["higher", "lower", "not distinguishable", "noise unknown", "only one set"]
 
 _OF_GROUP: dict[Quantity, Callable[[Group], Measure]] = {
     "epoch_seconds": lambda group: group.epoch_seconds,
-    "images_per_second": lambda group: group.images_per_second,
     "top1_percent": lambda group: group.top1_percent,
 }
 _NOTHING = measure([])

@@ -23,6 +23,7 @@ def format_signed(percent: float | None) -> str:
     """A difference in percent, always with its sign."""
     if percent is None:
         return ""
+    percent = round(percent, 1) + 0.0  # no negative zero
     return f"{percent:+.1f}" if abs(percent) < 1e6 else f"{percent:+.3g}"
 
 

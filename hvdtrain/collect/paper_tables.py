@@ -260,8 +260,8 @@ def _result_columns(
 
     def paper(line: Line) -> str:
         row = table.row[line.row - 1]
-        if all(cell.paper is None for cell in line.cells[cells]):
-            return ""
+        if [row.value(q) for q in column.quantity] != [c.paper for c in line.cells[cells]]:
+            return ""  # printed, and of another job
         flagged = any(row.reason(quantity) for quantity in column.quantity)
         return table.printed(row, column) + ("*" if flagged else "")
 

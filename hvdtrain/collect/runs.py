@@ -115,7 +115,7 @@ def epoch_seconds(record: Record) -> tuple[float, Origin] | None:
     another data set, it is derived from the throughput, which leaves out the first two steps.
     """
     plan = record.plan
-    if _is_imagenet(plan):
+    if is_imagenet(plan):
         full = [epoch for epoch in record.epochs if epoch.steps == plan.steps_per_epoch]
         if len(full) > 1 and full[0] is record.epochs[0]:
             full = full[1:]
@@ -135,7 +135,8 @@ def describe_model(model: ModelSpec) -> str:
     return f"{network}/{model.image_size}/{model.classes}/{model.precision}"
 
 
-def _is_imagenet(plan: RunPlan) -> bool:
+def is_imagenet(plan: RunPlan) -> bool:
+    """Whether the training set has the size of ImageNet-1K, give or take a few broken files."""
     return abs(plan.dataset.train_images / IMAGENET_TRAIN_IMAGES - 1) <= _IMAGENET_TOLERANCE
 
 
@@ -173,7 +174,7 @@ def _planned(run_id: str, kind: Kind, status: Status | Unfinished, plan: RunPlan
         node_batch=plan.node_batch,
         recipe=plan.recipe.name,
         epochs=plan.recipe.epochs,
-        whole=plan.stop_after_steps is None and _is_imagenet(plan),
+        whole=plan.stop_after_steps is None and is_imagenet(plan),
         weight_decay=_weight_decay(plan.recipe.phase),
     )
 

@@ -12,12 +12,13 @@ from hvdtrain.collect.compare import make_compare_sheet
 from hvdtrain.collect.formats import Format, format_sheets, printable
 from hvdtrain.collect.groups import FIELDS, Field, make_group_sheet
 from hvdtrain.collect.literature import make_literature_sheet
+from hvdtrain.collect.mllog import MISSING, format_mllog
 from hvdtrain.collect.output import write_atomically
 from hvdtrain.collect.paper import TABLES, TableNumber
 from hvdtrain.collect.paper_tables import make_paper_sheet
 from hvdtrain.collect.runs import Run, read_run
 from hvdtrain.collect.sheet import Sheet
-from hvdtrain.collect.store import Malformed, read_results
+from hvdtrain.collect.store import Malformed, find_record, read_results
 from hvdtrain.collect.tables import Row, make_rows, make_sheet
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.record import Kind
@@ -55,6 +56,11 @@ from hvdtrain.plan.record import Kind
     help="A second folder of runs: what changed, job by job, and whether it is more than noise.",
 )
 @click.option(
+    "--mllog",
+    metavar="RUN",
+    help="Print the MLPerf log of one run, by the name of its folder; nothing else.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(get_args(Format)),
@@ -73,6 +79,7 @@ def command(
     only: Kind | None,
     fields: tuple[Field, ...],
     second: Path | None,
+    mllog: str | None,
     form: Format,
     output: Path | None,
 ) -> None:
@@ -90,7 +97,11 @@ def command(
 
     A record that cannot be read is named and skipped; the exit code is then 1.
     """
-    _check_views(number, fields, second)
+    _check_views({"--table": number, "--group-by": fields, "--compare": second, "--mllog": mllog})
+    if mllog is not None:
+        _write(format_mllog(find_record(results, mllog, "--mllog")), output)
+        _say(f"an MLPerf log of the open division: {MISSING}")
+        return
     collection = _Collection(only)
     runs = collection.read(results)
     if second is not None:
@@ -101,20 +112,22 @@ def command(
         sheets = [make_group_sheet(runs, fields)]
     else:
         sheets = [make_sheet(make_rows(runs))]
-    text = format_sheets(sheets, form)
-    if output is None:
-        click.echo(text.encode(), nl=False)
-    else:
-        write_atomically(output, text)
+    _write(format_sheets(sheets, form), output)
     _say_flags(sheets)
     collection.finish()
 
 
-def _check_views(number: str | None, fields: tuple[Field, ...], second: Path | None) -> None:
-    given = {"--table": number, "--group-by": fields, "--compare": second}
+def _check_views(given: dict[str, object]) -> None:
     first, *others = [name for name, value in given.items() if value] or [""]
     if others:
         raise InputError(others[0], str(given[others[0]]), f"not together with {first}")
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text.encode(), nl=False)
+    else:
+        write_atomically(output, text)
 
 
 def _paper_sheet(number: TableNumber, runs: list[Run]) -> Sheet[Any]:
