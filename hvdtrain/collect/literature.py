@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from hvdtrain.collect.groups import top1_percent
+from hvdtrain.collect.line_sheet import notes_of
 from hvdtrain.collect.match import is_papers_model
 from hvdtrain.collect.numbers import difference_percent, format_signed
 from hvdtrain.collect.paper import PaperColumn, PaperRow, PaperTable, load_paper_table
@@ -52,9 +52,7 @@ def make_literature_sheet(runs: Iterable[Run]) -> Sheet[Work]:
         fields=(*table.quantities, "row", "run_ids", "date", "system", "kind", "paper_flag"),
         values=lambda work: _values(table, columns, work),
         rows=tuple(_works(table, columns, best)),
-        notes=tuple(
-            f"* row {cell.row}, {cell.heading}: {cell.flag}" for cell in table.cells() if cell.flag
-        ),
+        notes=notes_of(table),
     )
 
 
@@ -66,7 +64,7 @@ def _works(
         Work(work=row.work or "", row=row.row, top1_percent=_printed(row, columns), runs=nobody)
         for row in table.row
     ]
-    own = tuple(top1_percent(run) if run else None for run in best)
+    own = tuple(run.top1_percent if run else None for run in best)
     differences = map(difference_percent, own, printed[-1].top1_percent)
     return [
         *printed,
@@ -93,9 +91,9 @@ def _best_at(batch: int, runs: Sequence[Run]) -> Run | None:
         and run.whole
         and run.global_batch == batch
         and is_papers_model(run.model)
-        and top1_percent(run) is not None
+        and run.top1_percent is not None
     ]
-    return max(candidates, key=lambda run: (top1_percent(run) or 0.0, run.run_id), default=None)
+    return max(candidates, key=lambda run: (run.top1_percent or 0.0, run.run_id), default=None)
 
 
 def _batch_column(table: PaperTable, position: int, column: PaperColumn) -> Column[Work]:

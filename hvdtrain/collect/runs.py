@@ -57,7 +57,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         epoch_seconds: Seconds per pass over the training images of ImageNet.
         epoch_seconds_from: `epochs`: the clock; `throughput`: 1,281,167 / images_per_second.
         images_per_second: Of all ranks together.
-        evaluations: Each with the epoch it followed.
         final: The evaluation after the last epoch.
     """
 
@@ -78,13 +77,22 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     epoch_seconds: float | None = None
     epoch_seconds_from: Origin | None = None
     images_per_second: float | None = None
-    evaluations: tuple[tuple[int, EvaluationResult], ...] = ()
     final: EvaluationResult | None = None
 
     @property
     def global_batch(self) -> int:
         """Images of all nodes in one update."""
         return self.node_batch * self.nodes
+
+    @property
+    def top1_percent(self) -> float | None:
+        """Top-1 accuracy after the last epoch; None: not evaluated, or not on real images."""
+        return 100 * self.final.top1 if self.final and self.kind == "measured" else None
+
+    @property
+    def top5_percent(self) -> float | None:
+        """Top-5 accuracy after the last epoch; None: not evaluated, or not on real images."""
+        return 100 * self.final.top5 if self.final and self.kind == "measured" else None
 
     @property
     def date(self) -> str:
@@ -156,9 +164,6 @@ def _finished(record: Record) -> Run:
         epoch_seconds=seconds,
         epoch_seconds_from=origin,
         images_per_second=record.images_per_second,
-        evaluations=tuple(
-            (epoch.epoch, epoch.evaluation) for epoch in record.epochs if epoch.evaluation
-        ),
         final=record.epochs[-1].evaluation if record.epochs else None,
     )
 

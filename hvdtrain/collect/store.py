@@ -86,6 +86,9 @@ def find_record(results: Path, run_id: str, option: str) -> Record:
 
 
 def _read_run(folder: Path) -> Record | Incomplete | Malformed | None:
+    record = folder / RECORD_FILE
+    if os.path.exists(record):  # most have one: no need to list the folder
+        return _read_record(record)
     try:
         names = os.listdir(folder)
     except NotADirectoryError:
