@@ -82,12 +82,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 def empty_line(table: PaperTable, row: PaperRow) -> Line:
     """The line of a row that no run repeats."""
-    cells = (
-        Compared(
-            value=None if quantity in RESULTS else row.value(quantity), paper=row.value(quantity)
-        )
-        for quantity in table.quantities
-    )
+    printed = [(quantity, row.value(quantity)) for quantity in table.quantities]
+    cells = [Compared(value=None if q in RESULTS else value, paper=value) for q, value in printed]
     return Line(row=row, cells=tuple(cells), provenance=None)
 
 

@@ -37,7 +37,8 @@ def make_literature_sheet(runs: Iterable[Run]) -> Sheet[Work]:
     """The table, with the user's best measured run at each batch, whatever the recipe."""
     table = load_paper_table("X")
     columns = table.column[1:]
-    best = [_best_at(_batch_of(column), list(runs)) for column in columns]
+    candidates = list(runs)
+    best = [_best_at(_batch_of(column), candidates) for column in columns]
     return Sheet(
         title=f"Table X. {table.title}",
         name="X",
@@ -89,6 +90,7 @@ def _best_at(batch: int, runs: Sequence[Run]) -> Run | None:
         for run in runs
         if run.status == "completed"
         and run.whole
+        and run.imagenet
         and run.global_batch == batch
         and is_papers_model(run.model)
         and run.top1_percent is not None

@@ -18,9 +18,11 @@ from hvdtrain.collect.paper import TABLES, TableNumber
 from hvdtrain.collect.paper_tables import make_paper_sheet
 from hvdtrain.collect.runs import Run, read_run
 from hvdtrain.collect.sheet import Sheet
-from hvdtrain.collect.store import Malformed, find_record, read_results
+from hvdtrain.collect.snapshots import make_snapshot_sheet
+from hvdtrain.collect.store import Malformed, find_record, read_ensembles, read_results
 from hvdtrain.collect.tables import Row, make_rows, make_sheet
 from hvdtrain.errors import InputError, RunError
+from hvdtrain.plan.ensemble import Ensemble
 from hvdtrain.plan.record import Kind
 
 
@@ -107,7 +109,9 @@ def command(
     if second is not None:
         sheets: list[Sheet[Any]] = [make_compare_sheet(runs, collection.read(second))]
     elif number is not None:
-        sheets = [_paper_sheet(each, runs) for each in (TABLES if number == "all" else (number,))]
+        numbers = TABLES if number == "all" else (number,)
+        ensembles = collection.read_ensembles(results) if "XI" in numbers else []
+        sheets = [_paper_sheet(each, runs, ensembles) for each in numbers]
     elif fields:
         sheets = [make_group_sheet(runs, fields)]
     else:
@@ -130,8 +134,16 @@ def _write(text: str, output: Path | None) -> None:
         write_atomically(output, text)
 
 
-def _paper_sheet(number: TableNumber, runs: list[Run]) -> Sheet[Any]:
-    return make_literature_sheet(runs) if number == "X" else make_paper_sheet(number, runs)
+def _paper_sheet(
+    number: TableNumber, runs: list[Run], ensembles: list[tuple[str, Ensemble]]
+) -> Sheet[Any]:
+    match number:
+        case "X":
+            return make_literature_sheet(runs)
+        case "XI":
+            return make_snapshot_sheet(runs, ensembles)
+        case _:
+            return make_paper_sheet(number, runs)
 
 
 class _Collection:
@@ -150,11 +162,24 @@ class _Collection:
             _say(f"no runs in {results}: a run leaves a folder of its own there, with record.json")
         return [run for run in runs if self._only is None or run.label == self._only]
 
+    def read_ensembles(self, results: Path) -> list[tuple[str, Ensemble]]:
+        """The ensembles that can be believed and are asked for; the others are named."""
+        good = []
+        for found in read_ensembles(results):
+            if isinstance(found, Malformed):
+                self._skip(found)
+            elif self._only is None or found[1].kind == self._only:
+                good.append(found)
+        return good
+
+    def _skip(self, found: Malformed) -> None:
+        self._skipped.append(found)
+        _say(f"skipped {found.path}: {found.reason}")
+
     def _believed(self, results: Path) -> Iterator[Run]:
         for found in read_results(results):
             if isinstance(found, Malformed):
-                self._skipped.append(found)
-                _say(f"skipped {found.path}: {found.reason}")
+                self._skip(found)
             else:
                 self._good += 1
                 yield read_run(found)
