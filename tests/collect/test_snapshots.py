@@ -16,7 +16,7 @@ from hvdtrain.plan.origin import Origin
 from hvdtrain.plan.record import Record
 from tests.collect.records import evaluated, make_training
 
-CYCLES = {"recipe": "collapsed-ensemble-120", "node_batch": 16}
+CYCLES: dict[str, Any] = {"recipe": "collapsed-ensemble-120", "node_batch": 16}
 
 
 def evaluation(top1: float) -> EvaluationResult:
