@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from hvdtrain.collect.tables import Row
+from hvdtrain.plan.text import printable
 
 # What Markdown reads as markup. An underscore between letters or digits is not: run_1_a stays.
 _MARKDOWN = re.compile(r"[\\`*|<>\[\]~&]|(?<![^\W_])_|_(?![^\W_])")
@@ -54,17 +55,6 @@ def format_rows(rows: Sequence[Row], form: Format) -> str:
             return _csv(rows)
         case "json":
             return json.dumps([msgspec.structs.asdict(row) for row in rows], indent=2) + "\n"
-
-
-def printable(text: str) -> str:
-    """`text` with every character that a terminal would not print as itself written as `\\xNN`.
-
-    Control characters, escape sequences and marks that turn the direction of writing stay
-    visible and have no effect.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _amount(value: float | None) -> str:

@@ -8,12 +8,13 @@ from typing import get_args
 
 import click
 
-from hvdtrain.collect.formats import Format, format_rows, printable
+from hvdtrain.collect.formats import Format, format_rows
 from hvdtrain.collect.output import write_atomically
 from hvdtrain.collect.store import Incomplete, Malformed, read_results
 from hvdtrain.collect.tables import Row, make_rows
 from hvdtrain.errors import RunError
 from hvdtrain.plan.record import Record
+from hvdtrain.plan.text import printable
 
 
 @click.command(epilog="\b\nExample:\n  hvdtrain collect results --format csv --output table.csv")
