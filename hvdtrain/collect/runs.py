@@ -25,8 +25,17 @@ TAIL_BYTES = 32 * 1024
 """Of the metrics: some 200 lines."""
 
 
+class _Straggler(msgspec.Struct):
+    """A rank for which the others waited, where a run names such."""
+
+    rank: int
+    host: str
+    ratio: float
+
+
 class _Epoch(msgspec.Struct):
     epoch: int
+    stragglers: tuple[_Straggler, ...] = ()
 
 
 class _Record(msgspec.Struct):
@@ -46,7 +55,8 @@ class _Line(msgspec.Struct):
     epoch: int
     seconds: float
     step_seconds: float | None = None
-    stragglers: tuple[str, ...] = ()
+    count: int | None = None
+    stragglers: tuple[_Straggler, ...] = ()
 
 
 _RECORD = msgspec.json.Decoder(_Record)
@@ -106,6 +116,8 @@ def read_progress(path: Path) -> Progress | None:
     if not lines:
         return None
     seconds = [line.step_seconds for line in lines if line.step_seconds is not None]
+    # The line of an evaluation speaks of its whole epoch.
+    epochs = [line for line in lines if line.count is not None]
     last = lines[-1]
     return Progress(
         step=last.step,
@@ -113,7 +125,7 @@ def read_progress(path: Path) -> Progress | None:
         seconds=last.seconds,
         written=status.st_mtime,
         step_seconds=statistics.median(seconds[-50:]) if seconds else None,
-        stragglers=next((line.stragglers for line in reversed(lines) if line.stragglers), ()),
+        stragglers=_names(epochs[-1].stragglers) if epochs else (),
     )
 
 
@@ -155,4 +167,9 @@ def _ended(record: _Record | None) -> Ended | None:
         epoch=record.epochs[-1].epoch if record.epochs else 0,
         images_per_second=record.images_per_second,
         failure=record.failure,
+        stragglers=_names(record.epochs[-1].stragglers) if record.epochs else (),
     )
+
+
+def _names(stragglers: tuple[_Straggler, ...]) -> tuple[str, ...]:
+    return tuple(f"{each.host} (rank {each.rank}, x {each.ratio:.2f})" for each in stragglers)

@@ -29,7 +29,7 @@ Example:
 
 @dataclass(frozen=True)
 class Target:
-    """A job to cancel, and the run it belongs to; None: the job id was given by itself."""
+    """A job to cancel, and the run it belongs to; None: it is of no run in the folder."""
 
     job: str
     submission: Submission | None
@@ -52,10 +52,10 @@ def command(names: tuple[str, ...], everything: bool, yes: bool, results: Path) 
     if everything == bool(names):
         raise InputError("RUN", None, "runs or jobs, or --all", "hvdtrain status lists the runs")
     targets = _all_targets(results) if everything else _named_targets(names, results)
-    active = _still_active(targets, speak=not everything)
+    queue = find_jobs(_asked_jobs(targets))
+    active = _still_active(targets, queue, speak=not everything)
     if everything and active and not yes:
-        runs = {target.submission.run_id for target, _ in active if target.submission}
-        click.confirm(f"cancel {len(active)} jobs of {len(runs)} runs?", abort=True, err=True)
+        click.confirm(f"cancel {len(active)} jobs?", abort=True, err=True)
     if not active:
         return
     # The last job of a chain first: it would start when the one before it ends.
@@ -63,14 +63,19 @@ def command(names: tuple[str, ...], everything: bool, yes: bool, results: Path) 
     for target, job in active:
         run = f" of {target.submission.run_id}" if target.submission else ""
         click.echo(f"{job.job}{run}: was {job.state.lower()}, cancelled")
-    _note_cancelled([target.submission for target, _ in active], results)
+    gone = {job.job for _, job in active}
+    left = {name for name, job in queue.items() if _is_active(job) and name not in gone}
+    runs = {each.submission.run_id: each.submission for each, _ in active if each.submission}
+    for submission in runs.values():
+        if not left & set(submission.jobs):
+            _note_cancelled(submission, results)
 
 
 def _named_targets(names: Sequence[str], results: Path) -> list[Target]:
     targets: dict[str, Target] = {}
     for name in names:
         if re.fullmatch(r"[0-9]{1,10}(_[0-9]{1,7})?", name):
-            targets.setdefault(name, Target(name, None))
+            targets.setdefault(name, Target(name, _owner(name, results)))
             continue
         submission = find_submission(results, require_name("RUN", name))
         if submission is None:
@@ -93,12 +98,27 @@ def _all_targets(results: Path) -> list[Target]:
     ]
 
 
-def _still_active(targets: Sequence[Target], speak: bool) -> list[tuple[Target, SlurmJob]]:
+def _owner(job: str, results: Path) -> Submission | None:
+    """The run in the folder that a job belongs to."""
+    runs = read_runs(results) if results.is_dir() else ()
+    found = (each.submission for each in runs if each.submission is not None)
+    return next((submission for submission in found if job in submission.jobs), None)
+
+
+def _asked_jobs(targets: Sequence[Target]) -> list[str]:
+    """The targets, and the other jobs of their runs."""
+    jobs = [target.job for target in targets]
+    jobs += [job for target in targets if target.submission for job in target.submission.jobs]
+    return list(dict.fromkeys(jobs))
+
+
+def _still_active(
+    targets: Sequence[Target], queue: Mapping[str, SlurmJob], speak: bool
+) -> list[tuple[Target, SlurmJob]]:
     """The targets that wait or run; of the others it may be said why not."""
-    queue = find_jobs([target.job for target in targets])
     active = []
     for target in targets:
-        jobs = [job for job in _jobs_of(target, queue) if job.is_waiting or job.is_running]
+        jobs = [job for job in _jobs_of(target, queue) if _is_active(job)]
         if not jobs and speak:
             say(f"{target.job} is not in the queue: there is nothing to cancel")
         for job in jobs:
@@ -116,11 +136,14 @@ def _jobs_of(target: Target, queue: Mapping[str, SlurmJob]) -> list[SlurmJob]:
     return [job for name, job in queue.items() if name.startswith(f"{target.job}_")]
 
 
-def _note_cancelled(submissions: Sequence[Submission | None], results: Path) -> None:
+def _is_active(job: SlurmJob) -> bool:
+    return job.is_waiting or job.is_running
+
+
+def _note_cancelled(submission: Submission, results: Path) -> None:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    for submission in {each.run_id: each for each in submissions if each is not None}.values():
-        noted = msgspec.structs.replace(submission, cancelled=now)
-        try:
-            write_submission(results / submission.run_id, noted)
-        except OSError as error:
-            say(f"{submission.run_id} cannot note that it was cancelled: {error.strerror}")
+    noted = msgspec.structs.replace(submission, cancelled=now)
+    try:
+        write_submission(results / submission.run_id, noted)
+    except OSError as error:
+        say(f"{submission.run_id} cannot note that it was cancelled: {error.strerror}")

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from hvdtrain.collect.runs import read_run, read_runs
+from hvdtrain.commands.columns import align
 from hvdtrain.commands.job_options import say
 from hvdtrain.errors import InputError
 from hvdtrain.plan.runstate import ACTIVE, RunFacts, RunStatus, judge_run
@@ -121,16 +122,7 @@ def _to_text(runs: Sequence[RunStatus]) -> str:
     if not runs:
         say("there are no runs")
         return ""
-    lines = [_HEADINGS, *map(_cells, runs)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ""
-    for line in lines:
-        cells = (
-            cell.rjust(width) if heading in _RIGHT else cell.ljust(width)
-            for cell, width, heading in zip(line, widths, _HEADINGS, strict=True)
-        )
-        text += "  ".join(cells).rstrip() + "\n"
-    return text
+    return align([_HEADINGS, *map(_cells, runs)], _RIGHT)
 
 
 def _cells(run: RunStatus) -> tuple[str, ...]:

@@ -15,7 +15,13 @@ import msgspec
 from hvdtrain.commands import job_options as job
 from hvdtrain.errors import InputError
 from hvdtrain.plan.job import JobPlan
-from hvdtrain.plan.submission import MOST_JOBS, Submission, jobs_needed, make_submission
+from hvdtrain.plan.submission import (
+    MOST_JOBS,
+    Submission,
+    jobs_needed,
+    make_submission,
+    plan_chained,
+)
 from hvdtrain.plan.text import require_name
 from hvdtrain.slurm.client import find_jobs, script_environ
 from hvdtrain.slurm.render import render_script
@@ -105,11 +111,12 @@ def with_results(request: Any) -> Any:
 
 
 def check_chain(plan: JobPlan, chain: int | None) -> JobPlan:
-    """The plan, its notes now about the chain.
+    """The plan of each job of the chain, with a note when they are too few.
 
     Raises:
         InputError: The run is longer than a job may be, and nothing was said of a chain.
     """
+    plan = plan_chained(plan, chain or 1)
     if plan.forecast is None:
         return plan
     needed = jobs_needed(plan.forecast, plan.walltime_min)

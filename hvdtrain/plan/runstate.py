@@ -41,7 +41,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         seconds: Of training, evaluations included.
         written: When the last line was written; seconds since 1970.
         step_seconds: Median of the latest updates; None: there were none.
-        stragglers: Names of nodes that were slower than the others in the last epoch.
+        stragglers: Who was slower than the others in the last epoch, for people.
     """
 
     step: int
@@ -68,6 +68,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     images_per_second: float | None
     failure: str | None
+    stragglers: tuple[str, ...] = ()
 
 
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +109,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
         images_per_second: Of all ranks together.
         seconds_left: Until its end, as it goes now; None: not known.
         ends: When that is, waiting included; seconds since 1970; None: not known.
-        stragglers: Nodes that were slower than the others in the last epoch.
+        stragglers: Who was slower than the others in the last epoch.
     """
 
     run: str
@@ -154,7 +155,7 @@ def judge_run(facts: RunFacts, queue: Mapping[str, SlurmJob] | None, now: float)
         images_per_second=ended.images_per_second if ended else _speed(facts, state),
         seconds_left=left,
         ends=_end(left, state, job, progress, now),
-        stragglers=progress.stragglers if progress else (),
+        stragglers=reached.stragglers if reached else (),
     )
 
 

@@ -19,6 +19,9 @@ from hvdtrain.plan.jobrequest import JobRequest
 MOST_JOBS = 100
 """Of a chain. A run that needs more has a mistake in it."""
 
+NAME_FROM_STDIN = "sbatch"
+"""What Slurm calls a job that has no name and came through standard input."""
+
 JobId = Annotated[str, Meta(pattern=r"^[0-9]{1,10}(_[0-9]{1,7})?\Z")]
 """A job, or a task of an array: `4711` or `4711_3`."""
 
@@ -71,7 +74,7 @@ def make_submission(plan: JobPlan, run_id: str, submitted: str, chain: int = 1) 
         submitted=submitted,
         command=plan.origin.command,
         system=plan.system.name,
-        job_name=plan.directives.get("job-name", plan.job_name),
+        job_name=plan.directives.get("job-name", NAME_FROM_STDIN),
         request=plan.request,
         nodes=plan.run.nodes,
         global_batch=plan.run.global_batch,
@@ -94,3 +97,14 @@ def jobs_needed(forecast: Forecast, walltime_min: int) -> int | None:
     if useful_min <= 0:
         return None
     return max(1, math.ceil(forecast.minutes_to_train * WALLTIME_MARGIN / useful_min))
+
+
+def plan_chained(plan: JobPlan, chain: int) -> JobPlan:
+    """The plan of each job of a chain: where another job follows, none goes back into the queue.
+
+    Unless the user has said otherwise of the directive.
+    """
+    if chain == 1 or "requeue" in plan.request.set_directives:
+        return plan
+    directives = {key: value for key, value in plan.directives.items() if key != "requeue"}
+    return msgspec.structs.replace(plan, directives=directives)
