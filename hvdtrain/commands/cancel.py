@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -27,14 +26,6 @@ Example:
 """
 
 
-@dataclass(frozen=True)
-class Target:
-    """A job to cancel, and the run it belongs to; None: it is of no run in the folder."""
-
-    job: str
-    submission: Submission | None
-
-
 @click.command("cancel", epilog=_EXAMPLE)
 @click.argument("names", nargs=-1, metavar="[RUN|JOB]...")
 @click.option("--all", "everything", is_flag=True, help="The jobs of all runs in the folder.")
@@ -51,31 +42,34 @@ def command(names: tuple[str, ...], everything: bool, yes: bool, results: Path) 
     """
     if everything == bool(names):
         raise InputError("RUN", None, "runs or jobs, or --all", "hvdtrain status lists the runs")
-    targets = _all_targets(results) if everything else _named_targets(names, results)
-    queue = find_jobs(_asked_jobs(targets))
-    active = _still_active(targets, queue, speak=not everything)
-    if everything and active and not yes:
-        click.confirm(f"cancel {len(active)} jobs?", abort=True, err=True)
-    if not active:
+    numbers, runs = _wanted(names, results) if names else ([], _submissions(results))
+    # Runs of which single jobs were named: it is noted when they have none left.
+    related = [each for each in _submissions(results) if _bases(each.jobs) & _bases(numbers)]
+    queue = find_jobs([*numbers, *(job for each in (*runs, *related) for job in each.jobs)])
+    doomed = _jobs_of_runs(runs, queue, speak=not everything)
+    doomed |= _jobs_of_numbers(numbers, related, queue)
+    if everything and doomed and not yes:
+        click.confirm(f"cancel {len(doomed)} jobs?", abort=True, err=True)
+    if not doomed:
         return
     # The last job of a chain first: it would start when the one before it ends.
-    cancel_jobs([job.job for _, job in reversed(active)])
-    for target, job in active:
-        run = f" of {target.submission.run_id}" if target.submission else ""
-        click.echo(f"{job.job}{run}: was {job.state.lower()}, cancelled")
-    gone = {job.job for _, job in active}
-    left = {name for name, job in queue.items() if _is_active(job) and name not in gone}
-    runs = {each.submission.run_id: each.submission for each, _ in active if each.submission}
-    for submission in runs.values():
-        if not left & set(submission.jobs):
-            _note_cancelled(submission, results)
+    cancel_jobs(list(reversed(doomed)))
+    for job, owner in doomed.items():
+        run = f" of {owner.run_id}" if owner else ""
+        click.echo(f"{job}{run}: was {queue[job].state.lower()}, cancelled")
+    left = {name for name, job in queue.items() if _is_active(job)} - doomed.keys()
+    for owner in {each.run_id: each for each in doomed.values() if each is not None}.values():
+        if not left & set(owner.jobs):
+            _note_cancelled(owner, results)
 
 
-def _named_targets(names: Sequence[str], results: Path) -> list[Target]:
-    targets: dict[str, Target] = {}
+def _wanted(names: Sequence[str], results: Path) -> tuple[list[str], list[Submission]]:
+    """Job ids, and the submissions of runs."""
+    numbers: list[str] = []
+    runs: dict[str, Submission] = {}
     for name in names:
         if re.fullmatch(r"[0-9]{1,10}(_[0-9]{1,7})?", name):
-            targets.setdefault(name, Target(name, _owner(name, results)))
+            numbers.append(name)
             continue
         submission = find_submission(results, require_name("RUN", name))
         if submission is None:
@@ -85,55 +79,52 @@ def _named_targets(names: Sequence[str], results: Path) -> list[Target]:
                 f"no job of {name} is known: sbatch was called, and its answer is missing",
                 f"look for {submission.job_name} in squeue, and give the job id",
             )
-        targets |= {job: Target(job, submission) for job in submission.jobs}
-    return list(targets.values())
+        runs[name] = submission
+    return list(dict.fromkeys(numbers)), list(runs.values())
 
 
-def _all_targets(results: Path) -> list[Target]:
-    return [
-        Target(job, facts.submission)
-        for facts in read_runs(results)
-        if facts.submission is not None and facts.submission.cancelled is None
-        for job in facts.submission.jobs
-    ]
-
-
-def _owner(job: str, results: Path) -> Submission | None:
-    """The run in the folder that a job belongs to."""
+def _submissions(results: Path) -> list[Submission]:
     runs = read_runs(results) if results.is_dir() else ()
-    found = (each.submission for each in runs if each.submission is not None)
-    return next((submission for submission in found if job in submission.jobs), None)
+    return [each.submission for each in runs if each.submission is not None]
 
 
-def _asked_jobs(targets: Sequence[Target]) -> list[str]:
-    """The targets, and the other jobs of their runs."""
-    jobs = [target.job for target in targets]
-    jobs += [job for target in targets if target.submission for job in target.submission.jobs]
-    return list(dict.fromkeys(jobs))
+def _bases(jobs: Sequence[str]) -> set[str]:
+    """The jobs, without the numbers of their tasks."""
+    return {job.partition("_")[0] for job in jobs}
 
 
-def _still_active(
-    targets: Sequence[Target], queue: Mapping[str, SlurmJob], speak: bool
-) -> list[tuple[Target, SlurmJob]]:
-    """The targets that wait or run; of the others it may be said why not."""
-    active = []
-    for target in targets:
-        jobs = [job for job in _jobs_of(target, queue) if _is_active(job)]
-        if not jobs and speak:
-            say(f"{target.job} is not in the queue: there is nothing to cancel")
-        for job in jobs:
-            if target.submission is not None and not is_job_of(target.submission, job):
-                say(f"{target.job} is another job now, called {printable(job.name)}: left alone")
+def _jobs_of_runs(
+    runs: Sequence[Submission], queue: Mapping[str, SlurmJob], speak: bool
+) -> dict[str, Submission | None]:
+    """What waits or runs of these runs; of the others it may be said why it is left alone."""
+    doomed: dict[str, Submission | None] = {}
+    for run in runs:
+        for number in run.jobs:
+            job = queue.get(number)
+            if job is None or not _is_active(job):
+                if speak:
+                    say(f"{number} is not in the queue: there is nothing to cancel")
+            elif not is_job_of(run, job):
+                say(f"{number} is another job now, called {printable(job.name)}: left alone")
             else:
-                active.append((target, job))
-    return active
+                doomed[number] = run
+    return doomed
 
 
-def _jobs_of(target: Target, queue: Mapping[str, SlurmJob]) -> list[SlurmJob]:
-    """The job; or every task, where the number of a whole array was given."""
-    if target.job in queue:
-        return [queue[target.job]]
-    return [job for name, job in queue.items() if name.startswith(f"{target.job}_")]
+def _jobs_of_numbers(
+    numbers: Sequence[str], related: Sequence[Submission], queue: Mapping[str, SlurmJob]
+) -> dict[str, Submission | None]:
+    """What waits or runs of these jobs, and whose it is; of a whole array, every task."""
+    doomed: dict[str, Submission | None] = {}
+    for number in numbers:
+        tasks = [name for name in queue if name == number or name.startswith(f"{number}_")]
+        active = [queue[name] for name in tasks if _is_active(queue[name])]
+        if not active:
+            say(f"{number} is not in the queue: there is nothing to cancel")
+        for job in active:
+            owners = (each for each in related if is_job_of(each, job))
+            doomed[job.job] = next(owners, None)
+    return doomed
 
 
 def _is_active(job: SlurmJob) -> bool:
