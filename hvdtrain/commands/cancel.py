@@ -57,7 +57,7 @@ def command(names: tuple[str, ...], everything: bool, yes: bool, results: Path) 
     for job, owner in doomed.items():
         run = f" of {owner.run_id}" if owner else ""
         click.echo(f"{job}{run}: was {queue[job].state.lower()}, cancelled")
-    left = {name for name, job in queue.items() if _is_active(job)} - doomed.keys()
+    left = {name for name, job in queue.items() if job.is_active} - doomed.keys()
     for owner in {each.run_id: each for each in doomed.values() if each is not None}.values():
         if not left & set(owner.jobs):
             _note_cancelled(owner, results)
@@ -101,7 +101,7 @@ def _jobs_of_runs(
     for run in runs:
         for number in run.jobs:
             job = queue.get(number)
-            if job is None or not _is_active(job):
+            if job is None or not job.is_active:
                 if speak:
                     say(f"{number} is not in the queue: there is nothing to cancel")
             elif not is_job_of(run, job):
@@ -118,17 +118,13 @@ def _jobs_of_numbers(
     doomed: dict[str, Submission | None] = {}
     for number in numbers:
         tasks = [name for name in queue if name == number or name.startswith(f"{number}_")]
-        active = [queue[name] for name in tasks if _is_active(queue[name])]
+        active = [queue[name] for name in tasks if queue[name].is_active]
         if not active:
             say(f"{number} is not in the queue: there is nothing to cancel")
         for job in active:
             owners = (each for each in related if is_job_of(each, job))
             doomed[job.job] = next(owners, None)
     return doomed
-
-
-def _is_active(job: SlurmJob) -> bool:
-    return job.is_waiting or job.is_running
 
 
 def _note_cancelled(submission: Submission, results: Path) -> None:

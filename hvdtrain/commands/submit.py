@@ -15,6 +15,7 @@ import msgspec
 from hvdtrain.commands import job_options as job
 from hvdtrain.errors import InputError
 from hvdtrain.plan.job import JobPlan
+from hvdtrain.plan.runstate import is_job_of
 from hvdtrain.plan.submission import (
     MOST_JOBS,
     Submission,
@@ -147,7 +148,7 @@ def find_last_jobs(after: str | None, results: Path) -> tuple[str, ...]:
         raise InputError("--after", after, f"a job id, or a run in {results} whose job is known")
     last = submission.jobs[-1]
     found = find_jobs([last]).get(last)
-    if found is None or not (found.is_waiting or found.is_running):
+    if found is None or not found.is_active or not is_job_of(submission, found):
         job.say(f"note: {after} has ended: there is nothing to wait for")
         return ()
     return (last,)

@@ -199,13 +199,21 @@ def _within_limits(entries: Sequence[Entry]) -> list[Entry]:
     """The first rows, as many as the site takes jobs of a user at a time."""
     if all(entry.plan.partition.max_jobs is None for entry in entries):
         return list(entries)
-    waiting = Counter(found.partition for found in own_jobs())
+    queue = own_jobs()
+    counts: Counter[str] = Counter()
+    for partition in {
+        entry.plan.partition.name: entry.plan.partition for entry in entries
+    }.values():
+        own = (
+            job.qos == partition.qos if partition.qos else job.partition == partition.partition
+            for job in queue
+        )
+        counts[partition.name] = sum(own)
     taken = []
     for entry in entries:
         partition = entry.plan.partition
-        name = partition.partition or ""
-        waiting[name] += entry.submission.chain
-        if partition.max_jobs is None or waiting[name] <= partition.max_jobs:
+        counts[partition.name] += entry.submission.chain
+        if partition.max_jobs is None or counts[partition.name] <= partition.max_jobs:
             taken.append(entry)
     return taken
 

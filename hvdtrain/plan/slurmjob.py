@@ -23,6 +23,7 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
         job: Its id, `4711` or `4711_3`.
         name: Its name.
         partition: Its partition.
+        qos: Its QOS; what stands here without an accounting database means nothing.
         state: Slurm's word, such as PENDING.
         reason: Why it waits, Slurm's word; empty: Slurm gives none.
         starts: When it started or is expected to; seconds since 1970; None: not known.
@@ -32,6 +33,7 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
     job: str
     name: str
     partition: str
+    qos: str
     state: str
     reason: str
     starts: float | None = None
@@ -46,3 +48,8 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
     def is_running(self) -> bool:
         """Whether it has nodes."""
         return self.state in RUNNING
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it has not ended."""
+        return self.is_waiting or self.is_running

@@ -21,12 +21,12 @@ SUBMIT_SECONDS = 120.0
 ANSWER_SECONDS = 30.0
 """Slurm's own commands give up after 10 s, or what the site has set; a busy site sets 100 s."""
 
-# Job, base and number of an array's task, state, partition, start, end, reason, name. The name
+# Job, base and number of an array's task, state, partition, QOS, start, end, reason, name. The name
 # comes last: it is the user's own text and may hold anything.
-_FORMAT = "%A|%F|%K|%T|%P|%S|%e|%r|%j"
+_FORMAT = "%A|%F|%K|%T|%P|%q|%S|%e|%r|%j"
 _LINE = re.compile(
     r"(?P<job>\d+)\|(?P<base>\d+)\|(?P<task>\d+|N/A)\|(?P<state>[A-Z_]+)\|(?P<partition>[^|]*)\|"
-    r"(?P<starts>[^|]*)\|(?P<ends>[^|]*)\|(?P<reason>[^|]*)\|(?P<name>.*)"
+    r"(?P<qos>[^|]*)\|(?P<starts>[^|]*)\|(?P<ends>[^|]*)\|(?P<reason>[^|]*)\|(?P<name>.*)"
 )
 _ACCEPTED = re.compile(r"(?:Submitted batch job )?(?P<job>\d{1,10})(?:;(?P<cluster>[\w.-]+))?")
 _UNKNOWN_JOB = "Invalid job id specified"
@@ -187,6 +187,7 @@ def _parse_line(line: str) -> SlurmJob:
         job=match["job"] if match["task"] == "N/A" else f"{match['base']}_{match['task']}",
         name=match["name"],
         partition=match["partition"],
+        qos=match["qos"],
         state=match["state"],
         reason="" if reason == "None" else reason,
         starts=_parse_time(match["starts"]),

@@ -45,7 +45,8 @@ class FakeSlurm:
         count.write_text(str(first))
         self.answer(
             "sbatch",
-            action=f"n=$(<{count}); /bin/cat >{self.folder}/script-$n; echo $n; echo $((n + 1)) >{count}",
+            action=f"n=$(<{count})\n/bin/cat >{self.folder}/script-$n\necho $n\n"
+            f"echo $((n + 1)) >{count}",
         )
 
     def queue(self, *jobs: str, name: str = "x") -> None:
@@ -73,7 +74,7 @@ def queue_line(job: str, name: str) -> str:
     base, _, task = number.partition("_")
     times = "2026-03-14T15:00:00|2026-03-14T17:00:00" if state == "RUNNING" else "N/A|N/A"
     why = reason[0] if reason else "None"
-    return f"{base}|{base}|{task or 'N/A'}|{state}|normal|{times}|{why}|{name}"
+    return f"{base}|{base}|{task or 'N/A'}|{state}|normal|(null)|{times}|{why}|{name}"
 
 
 def make_fake_slurm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
