@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvdtrain.collect.formats import Format, format_rows, printable
+from hvdtrain.collect.formats import Format, format_rows
 from hvdtrain.collect.store import Incomplete
 from hvdtrain.collect.tables import Row, make_rows
+from hvdtrain.plan.text import printable
 from tests.collect.records import make_record, make_test_plan
 
 ROWS = make_rows(
@@ -112,10 +113,6 @@ def test_the_shape_of_the_table_does_not_depend_on_a_name(name: str) -> None:
     parsed = list(csv.DictReader(io.StringIO(format_rows(rows, "csv"))))
     assert [line["run_id"] for line in parsed] == [printable(name)]
     assert json.loads(format_rows(rows, "json"))[0]["run_id"] == name
-
-
-def test_printable_shows_what_it_takes_the_effect_from() -> None:
-    assert printable("\x1b[2J\x9b\u202ex\udc80 ü") == "\\x1b[2J\\x9b\\u202ex\\udc80 ü"
 
 
 @pytest.mark.parametrize(

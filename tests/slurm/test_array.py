@@ -15,7 +15,7 @@ HOSTILE = ("plain", "two words", "$(touch TRACE)", "a'b\"c", "`touch TRACE`;&", 
 
 
 def test_each_task_runs_its_script_and_nothing_else(tmp_path: Path) -> None:
-    paths = []
+    paths: list[Path] = []
     for name in HOSTILE:
         folder = tmp_path / name
         folder.mkdir()
