@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import sys
 import time
@@ -63,17 +64,12 @@ def command(runs: tuple[str, ...], results: Path, as_json: bool, watch: float | 
     """
     if watch is not None and as_json:
         raise InputError("--watch", watch, "not together with --json")
-    if watch is not None and sys.stdout.isatty():
-        _watch_live(runs, results, watch)
-        return
-    while True:
+    if watch is None:
         found = read_status(runs, results)
-        sys.stdout.write(_to_json(found) if as_json else _to_text(found))
-        sys.stdout.flush()
-        if watch is None or not any(run.state in ACTIVE for run in found):
-            return
-        time.sleep(watch)
-        sys.stdout.write("\n")
+        _print(_to_json(found) if as_json else _to_text(found))
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        (_watch_live if sys.stdout.isatty() else _watch_plain)(runs, results, watch)
 
 
 def read_status(runs: Sequence[str], results: Path) -> list[RunStatus]:
@@ -150,6 +146,20 @@ def _clock(seconds: float | None) -> str:
         return f"{datetime.datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
     except (ValueError, OverflowError, OSError):
         return ""
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _watch_plain(runs: Sequence[str], results: Path, seconds: float) -> None:
+    found = read_status(runs, results)
+    _print(_to_text(found))
+    while any(run.state in ACTIVE for run in found):
+        time.sleep(seconds)
+        found = read_status(runs, results)
+        _print("\n" + _to_text(found))
 
 
 def _watch_live(runs: Sequence[str], results: Path, seconds: float) -> None:

@@ -76,6 +76,19 @@ def load_sweep(path: Path) -> tuple[Sweep, tuple[SweepRow, ...]]:
             of it does not.
     """
     sweep = load_toml(path, Sweep)
+    return sweep, expand_sweep(sweep, path)
+
+
+def expand_sweep(sweep: Sweep, path: Path) -> tuple[SweepRow, ...]:
+    """The rows of a sweep, each with its number.
+
+    Args:
+        sweep: What the file says.
+        path: The file; messages name it, and job files are looked for beside it.
+
+    Raises:
+        InputError: As of `load_sweep`.
+    """
     lists = _lists(sweep, path)
     fixed = _fields(sweep.options, path, "options")
     rows: list[SweepRow] = []
@@ -89,7 +102,7 @@ def load_sweep(path: Path) -> tuple[Sweep, tuple[SweepRow, ...]]:
             )
         seen[encoded] = row.run_id
         rows.append(row)
-    return sweep, tuple(rows)
+    return tuple(rows)
 
 
 def _make_row(

@@ -30,8 +30,11 @@ _LINE = re.compile(
 )
 _ACCEPTED = re.compile(r"(?:Submitted batch job )?(?P<job>\d{1,10})(?:;(?P<cluster>[\w.-]+))?")
 _UNKNOWN_JOB = "Invalid job id specified"
-# What sbatch says when it gave up waiting: the job may be in the queue.
-_NO_ANSWER = ("timed out", "Unable to contact", "Zero Bytes", "Connection reset")
+# What sbatch says when its request went out and no answer came: the job may be in the queue.
+_NO_ANSWER = (
+    *("timed out", "Zero Bytes", "Connection reset"),
+    *("send failure", "receive failure", "shutdown failure"),
+)
 
 # Variables that would overrule a line of the script, and the directive they overrule.
 _OVERRULES = {

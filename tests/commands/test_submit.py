@@ -113,6 +113,19 @@ def test_a_run_of_which_nothing_is_known_stays_and_says_so(slurm: FakeSlurm) -> 
     assert the_run()[1].jobs == ()
 
 
+def test_an_interruption_in_the_middle_leaves_a_trace(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        assert (the_run()[0] / "job.sh").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(submitting, "submit_script", interrupted)
+    assert invoke(*NODES).exit_code == 1
+    assert the_run()[1].jobs == ()
+    assert slurm.calls == []
+
+
 def test_the_job_id_is_printed_even_when_it_cannot_be_kept(
     slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

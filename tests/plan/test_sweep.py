@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.decode import load_toml
+from hvdtrain.plan.decode import convert, load_toml
 from hvdtrain.plan.jobrequest import JobRequest
-from hvdtrain.plan.sweep import MOST_ROWS, SweepRow, load_sweep
+from hvdtrain.plan.sweep import MOST_ROWS, Sweep, SweepRow, expand_sweep, load_sweep
 from hvdtrain.resources import resource_folder
 
 SHIPPED = sorted((resource_folder("jobs") / "sweeps").glob("*.toml"))
@@ -119,3 +123,19 @@ def test_table_5_is_there_in_full() -> None:
     _, rows = load_sweep(resource_folder("jobs") / "sweeps" / "table-05.toml")
     files = sorted(resource_folder("jobs").glob("table-05-*.toml"))
     assert [row.request for row in rows] == [load_toml(file, JobRequest) for file in files]
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+_KEYS = st.sampled_from([*JobRequest.__struct_encode_fields__, "nodez", "", "a.b", "é"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(_KEYS, _VALUES, max_size=3), st.dictionaries(_KEYS, st.lists(_VALUES)))
+def test_nothing_makes_it_fall(options: dict[str, Any], vary: dict[str, Any]) -> None:
+    raw = {"name": "x", "options": options, "vary": vary}
+    with contextlib.suppress(InputError):
+        assert expand_sweep(convert(raw, Sweep, "f"), Path("f"))
