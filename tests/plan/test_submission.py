@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvdtrain.plan.forecast import STARTUP_MIN, WALLTIME_MARGIN, Forecast
@@ -31,6 +31,7 @@ def plan_of(**request: Any) -> JobPlan:
     return make_job(asked, load_system("stampede2-knl"), Origin(command="c", hvdtrain="h"))
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.floats(0.001, 1e6), st.integers(STARTUP_MIN + 1, 10_000))
 def test_the_jobs_are_enough_and_one_less_is_not(minutes: float, walltime_min: int) -> None:
     needed = jobs_needed(forecast(minutes), walltime_min)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvdtrain.errors import RunError
@@ -173,12 +173,14 @@ def test_any_other_line_of_squeue_is_not_understood(slurm: FakeSlurm, line: str)
         own_jobs()
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=30))
 def test_a_name_is_data_whatever_it_holds(name: str) -> None:
     job = client._parse_line(queue_line("7 RUNNING", name))
     assert (job.job, job.name, job.state) == ("7", name, "RUNNING")
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.text(max_size=60))
 def test_no_line_makes_it_fall(line: str) -> None:
     with pytest.raises(RunError, match="not understood") as caught:
