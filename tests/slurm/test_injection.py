@@ -18,8 +18,6 @@ from hvdtrain.plan.job import Origin, make_job
 from hvdtrain.plan.jobrequest import JobRequest
 from hvdtrain.plan.system import System, load_system
 from hvdtrain.slurm.render import render_script
-from hvdtrain.train.folder import RunFolder
-from tests.samples import sample_record
 from tests.slurm.sandbox import make_program, run_script
 
 # What would leave a trace if any of it were executed.
@@ -249,30 +247,3 @@ def test_a_folder_that_someone_else_put_there_is_refused(script: str, tmp_path: 
     outcome = run_script(script, tmp_path)
     assert (outcome.exit_code, outcome.words) == (1, ())
     assert list(elsewhere.iterdir()) == []
-
-
-@pytest.mark.parametrize(("status", "exit_code"), [("completed", 0), ("diverged", 1)])
-def test_a_job_whose_run_has_ended_ends_at_once(
-    tmp_path: Path, status: Any, exit_code: int
-) -> None:
-    data, staging, program = folders(tmp_path, "")
-    plan = make_job(
-        JobRequest(nodes=2, data=str(data)),
-        with_staging(load_system("stampede2-knl"), staging),
-        Origin(command="c", hvdtrain=str(program)),
-    )
-    script = render_script(msgspec.structs.replace(plan, run_id="the-run"))
-    folder = RunFolder(tmp_path / "work" / "results" / "the-run")
-    folder.path.mkdir(parents=True)
-    before = run_script(script, tmp_path)
-    assert (before.exit_code, before.words[-2:]) == (0, ("--run-id", "the-run"))
-    (before.record / "words").unlink()
-    folder.close(sample_record(run_id="the-run", status="failed", failure='"status": "completed"'))
-    assert run_script(script, tmp_path).words[-1] == "the-run"
-    (before.record / "words").unlink()
-    (folder.path / "record.json").unlink()
-    folder.close(sample_record(run_id="the-run", status=status))
-    after = run_script(script, tmp_path)
-    assert (after.exit_code, after.words) == (exit_code, ())
-    assert "the run the-run " in after.output
-    assert list(staging.iterdir()) == []
