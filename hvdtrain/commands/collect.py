@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import click
 
 from hvdtrain.collect.compare import make_compare_sheet
-from hvdtrain.collect.formats import Format, format_sheets, printable
+from hvdtrain.collect.formats import Format, format_sheets
 from hvdtrain.collect.groups import FIELDS, Field, make_group_sheet
 from hvdtrain.collect.literature import make_literature_sheet
 from hvdtrain.collect.mllog import MISSING, format_mllog
@@ -24,6 +24,7 @@ from hvdtrain.collect.tables import Row, make_rows, make_sheet
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.ensemble import Ensemble
 from hvdtrain.plan.record import Kind
+from hvdtrain.plan.text import printable
 
 
 @click.command(
