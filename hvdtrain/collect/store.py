@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -184,18 +185,27 @@ def read_file(path: Path, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
 
 
 def _read_regular(path: Path) -> bytes | Malformed:
-    """The bytes of a file, unless it is a pipe or a device, which would never end."""
-    with open(path, "rb", opener=_open_without_waiting) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            return Malformed(path=path, reason="not a regular file")
-        if status.st_size > _MAX_BYTES:
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > _MAX_BYTES:
             return Malformed(path=path, reason=f"larger than {_MAX_BYTES >> 20} MiB")
         return file.read()
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read it, unless it is a pipe or a device, which would never end.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file.
+    """
+    # A pipe would wait for somebody who writes to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        raise OSError(errno.EINVAL, "not a regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _newer_schema(data: bytes) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import click
 
 from hvdtrain.collect.compare import make_compare_sheet
+from hvdtrain.collect.runs import Run, read_run
 from hvdtrain.collect.formats import Format, format_sheets
 from hvdtrain.collect.groups import FIELDS, Field, make_group_sheet
 from hvdtrain.collect.literature import make_literature_sheet
@@ -16,7 +17,6 @@ from hvdtrain.collect.mllog import MISSING, format_mllog
 from hvdtrain.collect.output import write_atomically
 from hvdtrain.collect.paper import TABLES, TableNumber
 from hvdtrain.collect.paper_tables import make_paper_sheet
-from hvdtrain.collect.runs import Run, read_run
 from hvdtrain.collect.sheet import Sheet
 from hvdtrain.collect.snapshots import make_snapshot_sheet
 from hvdtrain.collect.store import Malformed, find_record, read_ensembles, read_results
