@@ -8,7 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from hvdtrain.collect.paper import TableNumber, find_paper_row
+from hvdtrain.collect.match import find_paper_row
+from hvdtrain.collect.paper import TableNumber
 from hvdtrain.collect.store import Incomplete
 from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.modelspec import ModelSpec
@@ -162,8 +163,8 @@ def _beside_paper(row: Row, model: ModelSpec) -> Row:
     )
 
 
-def _difference_percent(value: float | None, reference: float) -> float | None:
-    if value is None:
+def _difference_percent(value: float | None, reference: float | None) -> float | None:
+    if value is None or reference is None:
         return None
     difference = 100 * (value / reference - 1)
     return difference if math.isfinite(difference) else None
