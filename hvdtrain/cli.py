@@ -29,6 +29,7 @@ COMMANDS = {
     "train": Entry("train", "What every rank runs."),
     "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),
     "collect": Entry("collect", "Print the paper's tables from the records of runs."),
+    "plot": Entry("plot", "Draw the paper's figures, with your runs over them."),
     "doctor": Entry("doctor", "Check the installation and this machine."),
 }
 

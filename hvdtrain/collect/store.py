@@ -124,7 +124,7 @@ def _contradiction(record: Record, folder: str) -> str | None:
 
 def _read(path: Path, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
     try:
-        data = _read_regular(path)
+        data = read_regular(path)
     except OSError as error:
         return Malformed(path=path, reason=_reason(error))
     if isinstance(data, Malformed):
@@ -138,8 +138,12 @@ def _read(path: Path, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
     return Malformed(path=path, reason=_newer_schema(data) or reason)
 
 
-def _read_regular(path: Path) -> bytes | Malformed:
-    """The bytes of a file, unless it is a pipe or a device, which would never end."""
+def read_regular(path: Path) -> bytes | Malformed:
+    """The bytes of a file, unless it is a pipe or a device, which would never end.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     with open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):

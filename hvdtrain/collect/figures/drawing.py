@@ -61,7 +61,7 @@ def _draw(figure: Figure) -> Drawing:
     if figure.x_scale == "log2":
         _set_log2(axes[0], "x")
     else:
-        axes[0].margins(x=0)
+        axes[0].margins(x=0.01)
     return drawing
 
 
@@ -98,7 +98,8 @@ def _look(series: Series, neutral: int) -> dict[str, Any]:
     if series.style in ("marks", "line-marks"):
         look |= {"marker": _MARKERS[number % len(_MARKERS)], "markersize": 5}
     if series.colour is None:
-        look |= {"markerfacecolor": "none" if series.style == "line-marks" else look["color"]}
+        # Hollow, and thin, so that a user's own points show through.
+        look |= {"markerfacecolor": "none", "linewidth": 1.2}
     return look
 
 

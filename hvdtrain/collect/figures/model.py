@@ -88,7 +88,9 @@ class Figure:
         return not any(series.points for panel in self.panels for series in panel.series)
 
 
-def clean(points: Sequence[Point], x_scale: Scale = "linear", y_scale: Scale = "linear") -> list[Point]:
+def clean(
+    points: Sequence[Point], x_scale: Scale = "linear", y_scale: Scale = "linear"
+) -> list[Point]:
     """The points that can be drawn: finite, of a sane size, and above 0 on a logarithmic axis."""
     return [
         (x, y)
@@ -115,9 +117,7 @@ def thin(points: Sequence[Point], limit: int) -> tuple[Point, ...]:
     inner = points[1:-1]
     kept = [points[0]]
     for number in range(stretches):
-        stretch = range(
-            number * len(inner) // stretches, (number + 1) * len(inner) // stretches
-        )
+        stretch = range(number * len(inner) // stretches, (number + 1) * len(inner) // stretches)
         low = min(stretch, key=lambda index: inner[index][1])
         high = max(stretch, key=lambda index: inner[index][1])
         kept += [inner[index] for index in sorted({low, high})]

@@ -2,13 +2,51 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 from hvdtrain.collect.figures.model import Figure, Panel, Point, Series, Strip
+from hvdtrain.collect.paper_figures import FigureNumber, load_paper_figure
+from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
+from hvdtrain.plan.recipe import Recipe, make_schedule
+from hvdtrain.plan.runplan import steps_in_epoch
 from hvdtrain.plan.schedule import Schedule, Segment
 
 # Points of a curve: more than a page has pixels across.
 _POINTS = 2000
+
+# The recipes that repeat the paper's drawings.
+_DRAWN: dict[str, FigureNumber] = {"large-batch-107": 3, "collapsed-ensemble-120": 4}
+
+
+def make_paper_schedule_figure(recipe: Recipe, global_batch: int) -> Figure:
+    """The schedule of a recipe on ImageNet, and what the paper's text says of its drawing of it.
+
+    Raises:
+        InputError: The batch exceeds ImageNet, or a phase is shorter than a step.
+    """
+    steps_per_epoch = steps_in_epoch(IMAGENET_TRAIN_IMAGES, global_batch)
+    schedule = make_schedule(recipe, global_batch, steps_per_epoch)
+    title = f"{recipe.title}\nglobal batch {global_batch}"
+    figure = make_schedule_figure(schedule, steps_per_epoch, title)
+    number = _DRAWN.get(recipe.name)
+    points = _paper_points(number, schedule.peak_lr) if number else ()
+    if not points:
+        return figure
+    series = Series(label=f"paper, text on Fig. {number}", points=points, style="marks")
+    panel = figure.panels[0]
+    panel = dataclasses.replace(panel, series=(*panel.series, series))
+    return dataclasses.replace(figure, panels=(panel,))
+
+
+def _paper_points(number: FigureNumber, peak_lr: float) -> tuple[Point, ...]:
+    factors = {"learning_rate": 1.0, "peak_share": peak_lr}
+    return tuple(
+        (point.x, point.y * factors[series.values.quantity])
+        for series in load_paper_figure(number).series
+        if series.values.quantity in factors
+        for point in series.point
+    )
 
 
 def make_schedule_figure(schedule: Schedule, steps_per_epoch: int, title: str) -> Figure:

@@ -1,0 +1,102 @@
+"""Top-1 accuracy over the epochs, with what the paper reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hvdtrain.collect.figures.model import Figure, Panel, Point, Series
+from hvdtrain.collect.metrics import Metrics
+from hvdtrain.collect.paper import TABLES, load_paper_table
+from hvdtrain.collect.paper_figures import load_paper_figure
+from hvdtrain.plan.record import Record
+from hvdtrain.plan.runplan import RunPlan
+
+MOST_RUNS = 8
+"""A drawing has this many colours that can be told apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracies:
+    """The evaluations of a run.
+
+    Attributes:
+        name: Its run id.
+        label: Measured, synthetic, and so on.
+        points: Epoch, and percent of the validation images whose first guess was right.
+    """
+
+    name: str
+    label: str
+    points: tuple[Point, ...]
+
+
+def accuracies_of_record(record: Record, label: str) -> Accuracies:
+    """The evaluations of a run that has ended."""
+    points = (
+        (float(epoch.epoch), 100 * epoch.evaluation.top1)
+        for epoch in record.epochs
+        if epoch.evaluation is not None
+    )
+    return Accuracies(name=record.run_id, label=label, points=tuple(points))
+
+
+def accuracies_of_metrics(name: str, label: str, metrics: Metrics, plan: RunPlan) -> Accuracies:
+    """The evaluations of a run that goes on, or was cut off."""
+    points = (
+        (line.step / plan.steps_per_epoch, 100 * line.top1)
+        for line in metrics.evaluations
+        if line.top1 is not None
+    )
+    return Accuracies(name=name, label=label, points=tuple(points))
+
+
+def make_accuracy_figure(runs: Sequence[Accuracies]) -> Figure:
+    """Top-1 of the runs with the highest accuracy, over the paper's values."""
+    evaluated = [run for run in runs if run.points]
+    shown = sorted(evaluated, key=lambda run: -max(y for _, y in run.points))[:MOST_RUNS]
+    own = [
+        Series(
+            label=f"{run.name} ({run.label})", points=run.points, style="line-marks", colour=number
+        )
+        for number, run in enumerate(shown)
+    ]
+    return Figure(
+        title="Top-1 accuracy, over the paper's",
+        description=_describe(shown, len(evaluated)),
+        x_label="epoch",
+        panels=(Panel(y_label="top-1, %", series=(*_paper_series(), *own)),),
+    )
+
+
+def _paper_series() -> list[Series]:
+    """At the end of the runs of its tables, and along the ensemble of its Figure 4."""
+    ends = tuple(
+        (float(row.epochs), row.top1_percent)
+        for table in map(load_paper_table, TABLES)
+        for row in table.row
+        if row.epochs is not None and row.top1_percent is not None
+    )
+    drawn = [
+        Series(
+            label=f"paper, Fig. 4: {series.name}",
+            points=tuple((point.x, point.y) for point in series.point),
+            style="marks",
+        )
+        for series in load_paper_figure(4).series
+        if series.values.quantity == "top1_percent"
+    ]
+    return [
+        Series(label="paper, ends of the runs in its tables", points=ends, style="marks"),
+        *drawn,
+    ]
+
+
+def _describe(shown: Sequence[Accuracies], evaluated: int) -> str:
+    if not shown:
+        return "Only the paper's points: no run has an evaluation."
+    best = max(y for _, y in shown[0].points)
+    text = f"Highest: {best:.2f} % by {shown[0].name} ({shown[0].label})."
+    if evaluated > len(shown):
+        text += f" The {len(shown)} most accurate of {evaluated} runs are drawn."
+    return text

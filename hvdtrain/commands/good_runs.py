@@ -1,0 +1,41 @@
+"""The runs of a results folder for the commands that report: what cannot be read is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from hvdtrain.collect.formats import printable
+from hvdtrain.collect.store import Incomplete, Malformed, read_results
+from hvdtrain.errors import RunError
+from hvdtrain.plan.record import Record
+
+
+def good_runs(results: Path, skipped: list[Malformed]) -> Iterator[Record | Incomplete]:
+    """The runs that can be believed; the others are named and added to `skipped`."""
+    for found in read_results(results):
+        if isinstance(found, Malformed):
+            skipped.append(found)
+            say(f"skipped {found.path}: {found.reason}")
+        else:
+            yield found
+
+
+def refuse_skipped(skipped: list[Malformed], good: int) -> None:
+    """End with exit code 1 when runs were skipped.
+
+    Raises:
+        RunError: Some were.
+    """
+    if skipped:
+        raise RunError(
+            f"{len(skipped)} of {len(skipped) + good} runs were skipped",
+            "repair or remove the files named above",
+        )
+
+
+def say(text: str) -> None:
+    """A line on stderr, without anything in it that a terminal would obey."""
+    click.echo(f"hvdtrain: {printable(text)}", err=True)
