@@ -30,6 +30,7 @@ COMMANDS = {
     "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),
     "collect": Entry("collect", "Print the paper's tables from the records of runs."),
     "plot": Entry("plot", "Draw the paper's figures, with your runs over them."),
+    "report": Entry("report", "Write one page of HTML about all runs, or show it live."),
     "doctor": Entry("doctor", "Check the installation and this machine."),
 }
 

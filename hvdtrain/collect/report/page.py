@@ -1,0 +1,155 @@
+"""The whole report as typed data, before it is HTML."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvdtrain.collect.figures.accuracy import (
+    accuracies_of_metrics,
+    accuracies_of_record,
+    make_accuracy_figure,
+)
+from hvdtrain.collect.figures.scaling import make_scaling_figure
+from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
+from hvdtrain.collect.metrics import read_metrics
+from hvdtrain.collect.paper import TABLES, load_paper_table
+from hvdtrain.collect.report.chart import Chart, make_chart
+from hvdtrain.collect.report.grid import Grid, make_paper_grid, make_runs_grid
+from hvdtrain.collect.report.runpage import Limits, RunPage, make_run_page
+from hvdtrain.collect.store import Incomplete, Malformed
+from hvdtrain.collect.tables import Row, make_rows
+from hvdtrain.plan.recipe import load_recipe
+from hvdtrain.plan.record import Record
+
+# Points and rows of all runs together: some 5 MB of page.
+_POINTS = 120_000
+_EPOCHS = 12_000
+# The batches of the paper's Figures 3 and 4. Source: captions, Section VI.
+_DRAWN = (("large-batch-107", 65_536), ("collapsed-ensemble-120", 4_096))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The report.
+
+    Attributes:
+        results: The folder that was read.
+        made: When, UTC, ISO 8601.
+        version: Of hvdtrain.
+        counts: Labels of the runs, and how many have each.
+        highlights: The best values, as terms and texts.
+        skipped: What could not be read, and why.
+        runs: The table of all runs.
+        tables: The paper's.
+        charts: The paper's figures with the runs over them.
+        pages: One for each run.
+    """
+
+    results: str
+    made: str
+    version: str
+    counts: tuple[tuple[str, int], ...]
+    highlights: tuple[tuple[str, str], ...]
+    skipped: tuple[Malformed, ...]
+    runs: Grid
+    tables: tuple[Grid, ...]
+    charts: tuple[Chart, ...]
+    pages: tuple[RunPage, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a report is made of.
+
+    Attributes:
+        results: The folder of all runs.
+        runs: The runs that can be believed.
+        skipped: Those that cannot.
+        made: When, UTC, ISO 8601.
+        version: Of hvdtrain.
+    """
+
+    results: Path
+    runs: Sequence[Record | Incomplete]
+    skipped: Sequence[Malformed]
+    made: str
+    version: str
+
+
+def make_page(source: Source) -> Page:
+    """Read what the runs left besides their records, and lay out the report."""
+    rows = make_rows(source.runs)
+    by_id = {run.run_id: run for run in source.runs}
+    names = {row.run_id: f"run-{number}" for number, row in enumerate(rows, start=1)}
+    return Page(
+        results=str(source.results),
+        made=source.made,
+        version=source.version,
+        counts=tuple(Counter(row.label for row in rows).most_common()),
+        highlights=_highlights(rows),
+        skipped=tuple(source.skipped),
+        runs=make_runs_grid(rows, names),
+        tables=tuple(make_paper_grid(load_paper_table(number), rows, names) for number in TABLES),
+        charts=_charts(source, rows),
+        pages=tuple(
+            make_run_page(
+                by_id[row.run_id],
+                source.results,
+                names[row.run_id],
+                row.label,
+                _limits(len(rows)),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _limits(runs: int) -> Limits:
+    """The more runs, the less of each."""
+    return Limits(
+        points=min(400, max(40, _POINTS // (4 * runs))), epochs=min(120, max(10, _EPOCHS // runs))
+    )
+
+
+def _highlights(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """The best of the measured runs: nothing else is a result."""
+    measured = [row for row in rows if row.label == "measured"]
+    found = []
+    epochs = [row for row in measured if row.epoch_seconds]
+    if epochs:
+        best = min(epochs, key=lambda row: row.epoch_seconds or 0.0)
+        found.append(("Shortest epoch", f"{best.epoch_seconds:.1f} s", best.run_id))
+    speeds = [row for row in measured if row.images_per_second]
+    if speeds:
+        best = max(speeds, key=lambda row: row.images_per_second or 0.0)
+        found.append(("Highest throughput", f"{best.images_per_second:.0f} images/s", best.run_id))
+    compared = [row for row in measured if row.difference_percent is not None]
+    if compared:
+        best = min(compared, key=lambda row: row.difference_percent or 0.0)
+        where = f"Table {best.paper_table}, row {best.paper_row}"
+        text = f"{best.difference_percent:+.1f} % to {where}"
+        found.append(("Best epoch time beside the paper's", text, best.run_id))
+    return tuple((term, f"{text}, by {run_id}") for term, text, run_id in found)
+
+
+def _charts(source: Source, rows: Sequence[Row]) -> tuple[Chart, ...]:
+    labels = {row.run_id: row.label for row in rows}
+    accuracies = [
+        accuracies_of_record(run, labels[run.run_id])
+        if isinstance(run, Record)
+        else accuracies_of_metrics(
+            run.run_id, labels[run.run_id], read_metrics(source.results / run.run_id), run.plan
+        )
+        for run in source.runs
+    ]
+    figures = [
+        make_scaling_figure(rows),
+        make_accuracy_figure(accuracies),
+        *(make_paper_schedule_figure(load_recipe(name, "RECIPE"), batch) for name, batch in _DRAWN),
+    ]
+    return tuple(
+        make_chart(figure, f"figure-{number}") for number, figure in enumerate(figures, start=1)
+    )
