@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,15 @@ _DRAWN = (("large-batch-107", 65_536), ("collapsed-ensemble-120", 4_096))
 
 
 @dataclass(frozen=True, kw_only=True)
+class Highlight:
+    """A best value: what it is, the value, and the run that has it."""
+
+    term: str
+    text: str
+    run_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """The report.
 
@@ -40,24 +49,26 @@ class Page:
         made: When, UTC, ISO 8601.
         version: Of hvdtrain.
         counts: Labels of the runs, and how many have each.
-        highlights: The best values, as terms and texts.
+        highlights: The best values of measured runs.
         skipped: What could not be read, and why.
         runs: The table of all runs.
         tables: The paper's.
         charts: The paper's figures with the runs over them.
         pages: One for each run.
+        links: From a run's name to the id of its page.
     """
 
     results: str
     made: str
     version: str
     counts: tuple[tuple[str, int], ...]
-    highlights: tuple[tuple[str, str], ...]
+    highlights: tuple[Highlight, ...]
     skipped: tuple[Malformed, ...]
     runs: Grid
     tables: tuple[Grid, ...]
     charts: tuple[Chart, ...]
     pages: tuple[RunPage, ...]
+    links: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +105,7 @@ def make_page(source: Source) -> Page:
         runs=make_runs_grid(rows, names),
         tables=tuple(make_paper_grid(load_paper_table(number), rows, names) for number in TABLES),
         charts=_charts(source, rows),
+        links=names,
         pages=tuple(
             make_run_page(
                 by_id[row.run_id],
@@ -114,25 +126,29 @@ def _limits(runs: int) -> Limits:
     )
 
 
-def _highlights(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+def _highlights(rows: Sequence[Row]) -> tuple[Highlight, ...]:
     """The best of the measured runs: nothing else is a result."""
     measured = [row for row in rows if row.label == "measured"]
     found = []
-    epochs = [row for row in measured if row.epoch_seconds]
-    if epochs:
-        best = min(epochs, key=lambda row: row.epoch_seconds or 0.0)
-        found.append(("Shortest epoch", f"{best.epoch_seconds:.1f} s", best.run_id))
-    speeds = [row for row in measured if row.images_per_second]
-    if speeds:
-        best = max(speeds, key=lambda row: row.images_per_second or 0.0)
-        found.append(("Highest throughput", f"{best.images_per_second:.0f} images/s", best.run_id))
-    compared = [row for row in measured if row.difference_percent is not None]
-    if compared:
-        best = min(compared, key=lambda row: row.difference_percent or 0.0)
-        where = f"Table {best.paper_table}, row {best.paper_row}"
-        text = f"{best.difference_percent:+.1f} % to {where}"
-        found.append(("Best epoch time beside the paper's", text, best.run_id))
-    return tuple((term, f"{text}, by {run_id}") for term, text, run_id in found)
+    if best := _best(measured, lambda row: row.epoch_seconds):
+        text = f"{best.epoch_seconds:.1f} s"
+        found.append(Highlight(term="Shortest epoch", text=text, run_id=best.run_id))
+    if best := _best(measured, lambda row: row.images_per_second, sign=-1):
+        text = f"{best.images_per_second:.0f} images/s"
+        found.append(Highlight(term="Highest throughput", text=text, run_id=best.run_id))
+    if best := _best(measured, lambda row: row.difference_percent):
+        text = f"{best.difference_percent:+.1f} % (Table {best.paper_table}, row {best.paper_row})"
+        term = "Best epoch time beside the paper's"
+        found.append(Highlight(term=term, text=text, run_id=best.run_id))
+    return tuple(found)
+
+
+def _best(
+    rows: Sequence[Row], value_of: Callable[[Row], float | None], sign: int = 1
+) -> Row | None:
+    """The row with the lowest value, or the highest where `sign` is -1; None: none has one."""
+    pairs = [(sign * value, row) for row in rows if (value := value_of(row)) is not None]
+    return min(pairs, key=lambda pair: pair[0])[1] if pairs else None
 
 
 def _charts(source: Source, rows: Sequence[Row]) -> tuple[Chart, ...]:
