@@ -144,6 +144,7 @@ class PaperRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         images_per_second: Of all nodes together.
         epoch_seconds: Seconds per epoch.
         recipe: What this project repeats the row with. Not printed.
+        system: The machine of the row where the title of its table names none; from the text.
         as_printed: Cells that look other than the rest of their column.
         flag: Values that something in the paper disagrees with.
     """
@@ -175,6 +176,7 @@ class PaperRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     images_per_second: Amount | None = None
     epoch_seconds: Amount | None = None
     recipe: str | None = None
+    system: str | None = None
     as_printed: tuple[Printed, ...] = ()
     flag: tuple[Flag, ...] = ()
 
@@ -220,7 +222,7 @@ class PaperTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         table: Its number in the paper.
         title: Its title.
         section: Where the text speaks of it.
-        system: The system file that describes the machine; None: no machine is named.
+        system: The system file that describes the machine; None: the title names none.
         sockets_per_node: Makes nodes of printed sockets; None where nodes are printed.
         column: In the order of the paper.
         row: In the order of the paper.

@@ -70,6 +70,21 @@ def read_results(results: Path) -> Iterator[Record | Incomplete | Malformed]:
             yield found
 
 
+def find_record(results: Path, run_id: str, option: str) -> Record:
+    """The record of one run, named by an option.
+
+    Raises:
+        InputError: There is no such run, it has no record, or the record cannot be believed.
+    """
+    path = results / run_id / RECORD_FILE
+    if Path(run_id).name != run_id or not path.exists():
+        raise InputError(option, run_id, f"a run that ended, with its {RECORD_FILE} in {results}")
+    record = _read_record(path)
+    if isinstance(record, Malformed):
+        raise InputError(option, run_id, f"a record that can be believed: {record.reason}")
+    return record
+
+
 def _read_run(folder: Path) -> Record | Incomplete | Malformed | None:
     try:
         names = os.listdir(folder)

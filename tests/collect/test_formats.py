@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Sequence
 from typing import get_args
 
 import msgspec
@@ -13,13 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvdtrain.collect.formats import Format, format_rows, printable
+from hvdtrain.collect.formats import Format, format_sheets, printable
+from hvdtrain.collect.runs import read_run
 from hvdtrain.collect.store import Incomplete
-from hvdtrain.collect.tables import Row, make_rows
+from hvdtrain.collect.tables import Row, make_rows, make_sheet
 from tests.collect.records import make_record, make_test_plan
 
 ROWS = make_rows(
-    [
+    read_run(run)
+    for run in [
         make_record("knl-1024", plan=make_test_plan(nodes=1024), images_per_second=52_000.0),
         make_record("knl-256", epoch_seconds=(120.0, 86.7, 86.7)),
         Incomplete(run_id="cut-off", plan=make_test_plan(nodes=1536)),
@@ -27,12 +30,16 @@ ROWS = make_rows(
 )
 
 MARKDOWN = """\
-| run      | label      | system        | model                     | local batch | nodes | s/epoch | s/epoch from | images/s | efficiency % | base    | paper   | paper s/epoch | difference % | paper images/s |
-| -------- | ---------- | ------------- | ------------------------- | ----------: | ----: | ------: | ------------ | -------: | -----------: | ------- | ------- | ------------: | -----------: | -------------: |
-| knl-256  | measured   | stampede2-knl | resnet50-v1/224/1000/fp32 |          32 |   256 |    86.7 | epochs       |  15000.0 |        100.0 | knl-256 | Table V |            85 |         +2.0 |                |
-| knl-1024 | measured   | stampede2-knl | resnet50-v1/224/1000/fp32 |          32 |  1024 |    85.0 | epochs       |  52000.0 |         86.7 | knl-256 | Table V |          24.5 |       +246.9 |                |
-| cut-off  | incomplete | stampede2-knl | resnet50-v1/224/1000/fp32 |          32 |  1536 |         |              |          |              |         |         |               |              |                |
+| run      | label      | system        | model                     | local batch | nodes | s/epoch | s/epoch from | images/s | speedup | efficiency % | base    | paper   | paper s/epoch | difference % | paper images/s |
+| -------- | ---------- | ------------- | ------------------------- | ----------: | ----: | ------: | ------------ | -------: | ------: | -----------: | ------- | ------- | ------------: | -----------: | -------------: |
+| knl-256  | measured   | stampede2-knl | resnet50-v1/224/1000/fp32 |          32 |   256 |    86.7 | epochs       |  15000.0 |     1.0 |        100.0 | knl-256 | Table V |            85 |         +2.0 |                |
+| knl-1024 | measured   | stampede2-knl | resnet50-v1/224/1000/fp32 |          32 |  1024 |    85.0 | epochs       |  52000.0 |     3.5 |         86.7 | knl-256 | Table V |          24.5 |       +246.9 |                |
+| cut-off  | incomplete | stampede2-knl | resnet50-v1/224/1000/fp32 |          32 |  1536 |         |              |          |         |              |         |         |               |              |                |
 """  # noqa: E501 - compared whole
+
+
+def format_rows(rows: Sequence[Row], form: Format) -> str:
+    return format_sheets([make_sheet(rows)], form)
 
 
 def row_named(run_id: str) -> Row:
@@ -59,10 +66,10 @@ def test_csv_has_every_field_unrounded() -> None:
 
 def test_latex_has_a_cell_for_every_column() -> None:
     lines = format_rows(ROWS, "latex").splitlines()
-    assert lines[1] == r"\begin{tabular}{llllrrrlrrllrrr}"
+    assert lines[1] == r"\begin{tabular}{llllrrrlrrrllrrr}"
     rows = [line for line in lines if line.endswith(r"\\")]
     assert len(rows) == 1 + len(ROWS)
-    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {14}
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {15}
     assert r"efficiency \%" in rows[0]
 
 
@@ -108,7 +115,7 @@ def test_no_character_reaches_the_terminal_as_a_command(form: Format, name: str)
 def test_the_shape_of_the_table_does_not_depend_on_a_name(name: str) -> None:
     rows = [row_named(name)]
     cells = re.split(r"(?<!\\)(?:\\\\)*\|", format_rows(rows, "md").splitlines()[2])
-    assert len(cells) == 17
+    assert len(cells) == 18
     parsed = list(csv.DictReader(io.StringIO(format_rows(rows, "csv"))))
     assert [line["run_id"] for line in parsed] == [printable(name)]
     assert json.loads(format_rows(rows, "json"))[0]["run_id"] == name

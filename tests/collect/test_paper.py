@@ -202,7 +202,7 @@ def epoch_seconds(table: TableNumber, row: int) -> float | None:
     """Seconds per epoch of the job of a row; None: Tables V and VI have no such job."""
     loaded = load_paper_table(table)
     printed = loaded.row[row - 1]
-    job = (loaded.system, loaded.node_batch_of(printed), loaded.nodes_of(printed))
+    job = (printed.system or loaded.system, loaded.node_batch_of(printed), loaded.nodes_of(printed))
     return epoch_seconds_by_job().get(job)
 
 

@@ -131,7 +131,7 @@ def test_a_name_that_no_encoding_knows_is_still_printed(tmp_path: Path) -> None:
 def test_help_ends_with_an_example() -> None:
     answer = collect("--help")
     assert answer.returncode == 0
-    assert answer.stdout.rstrip().splitlines()[-2].strip() == "Example:"
+    assert answer.stdout.rstrip().splitlines()[-3].strip() == "Example:"
 
 
 def test_no_tensorflow_is_loaded(results: Path) -> None:
