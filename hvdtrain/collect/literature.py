@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
 from hvdtrain.collect.groups import top1_percent
 from hvdtrain.collect.match import is_papers_model
 from hvdtrain.collect.numbers import difference_percent, format_signed
-from hvdtrain.collect.paper import PaperColumn, PaperRow, PaperTable, load_paper_table
+from hvdtrain.collect.paper import (
+    PaperColumn,
+    PaperRow,
+    PaperTable,
+    TableNumber,
+    load_paper_table,
+)
+from hvdtrain.collect.paper_tables import make_paper_sheet
 from hvdtrain.collect.runs import Run
 from hvdtrain.collect.sheet import Column, Sheet, Value
 
@@ -31,6 +39,11 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     row: int | None = None
     top1_percent: tuple[float | None, ...]
     runs: tuple[Run | None, ...]
+
+
+def make_table_sheet(number: TableNumber, runs: Sequence[Run]) -> Sheet[Any]:
+    """One of the paper's tables, of jobs or of the literature, with the runs in it."""
+    return make_literature_sheet(runs) if number == "X" else make_paper_sheet(number, runs)
 
 
 def make_literature_sheet(runs: Iterable[Run]) -> Sheet[Work]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -82,7 +82,7 @@ def _check(record: Record) -> None:
 def _start_ms(record: Record) -> int:
     try:
         started = datetime.fromisoformat(record.started)
-        return round(started.replace(tzinfo=started.tzinfo or timezone.utc).timestamp() * 1000)
+        return round(started.replace(tzinfo=started.tzinfo or UTC).timestamp() * 1000)
     except (ValueError, OverflowError):
         allowed = f"a record with a start in ISO 8601, and this one has {record.started!r}"
         raise InputError("--mllog", record.run_id, allowed) from None

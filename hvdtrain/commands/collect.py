@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import click
 
 from hvdtrain.collect.compare import make_compare_sheet
-from hvdtrain.collect.formats import Format, format_sheets, printable
+from hvdtrain.collect.formats import Format, format_sheets
 from hvdtrain.collect.groups import FIELDS, Field, make_group_sheet
-from hvdtrain.collect.literature import make_literature_sheet
+from hvdtrain.collect.literature import make_table_sheet
 from hvdtrain.collect.mllog import MISSING, format_mllog
 from hvdtrain.collect.output import write_atomically
 from hvdtrain.collect.paper import TABLES, TableNumber
-from hvdtrain.collect.paper_tables import make_paper_sheet
 from hvdtrain.collect.runs import Run, read_run
 from hvdtrain.collect.sheet import Sheet
-from hvdtrain.collect.store import Malformed, find_record, read_results
+from hvdtrain.collect.store import Malformed, find_record
 from hvdtrain.collect.tables import Row, make_rows, make_sheet
-from hvdtrain.errors import InputError, RunError
+from hvdtrain.commands.good_runs import good_runs, refuse_skipped, say
+from hvdtrain.errors import InputError
 from hvdtrain.plan.record import Kind
 
 
@@ -100,14 +99,16 @@ def command(
     _check_views({"--table": number, "--group-by": fields, "--compare": second, "--mllog": mllog})
     if mllog is not None:
         _write(format_mllog(find_record(results, mllog, "--mllog")), output)
-        _say(f"an MLPerf log of the open division: {MISSING}")
+        say(f"an MLPerf log of the open division: {MISSING}")
         return
     collection = _Collection(only)
     runs = collection.read(results)
     if second is not None:
         sheets: list[Sheet[Any]] = [make_compare_sheet(runs, collection.read(second))]
     elif number is not None:
-        sheets = [_paper_sheet(each, runs) for each in (TABLES if number == "all" else (number,))]
+        sheets = [
+            make_table_sheet(each, runs) for each in (TABLES if number == "all" else (number,))
+        ]
     elif fields:
         sheets = [make_group_sheet(runs, fields)]
     else:
@@ -130,10 +131,6 @@ def _write(text: str, output: Path | None) -> None:
         write_atomically(output, text)
 
 
-def _paper_sheet(number: TableNumber, runs: list[Run]) -> Sheet[Any]:
-    return make_literature_sheet(runs) if number == "X" else make_paper_sheet(number, runs)
-
-
 class _Collection:
     """The runs of one or two folders: what was kept, and what could not be believed."""
 
@@ -145,27 +142,15 @@ class _Collection:
     def read(self, results: Path) -> list[Run]:
         """The runs that can be believed and are asked for; the others are named."""
         before = self._good + len(self._skipped)
-        runs = list(self._believed(results))
+        runs = [read_run(found) for found in good_runs(results, self._skipped)]
+        self._good += len(runs)
         if self._good + len(self._skipped) == before:
-            _say(f"no runs in {results}: a run leaves a folder of its own there, with record.json")
+            say(f"no runs in {results}: a run leaves a folder of its own there, with record.json")
         return [run for run in runs if self._only is None or run.label == self._only]
-
-    def _believed(self, results: Path) -> Iterator[Run]:
-        for found in read_results(results):
-            if isinstance(found, Malformed):
-                self._skipped.append(found)
-                _say(f"skipped {found.path}: {found.reason}")
-            else:
-                self._good += 1
-                yield read_run(found)
 
     def finish(self) -> None:
         """Raise RunError if any run was skipped: the tables are right, and not whole."""
-        if self._skipped:
-            raise RunError(
-                f"{len(self._skipped)} of {len(self._skipped) + self._good} runs were skipped",
-                "repair or remove the files named above",
-            )
+        refuse_skipped(self._skipped, self._good)
 
 
 def _say_flags(sheets: list[Sheet[Any]]) -> None:
@@ -177,8 +162,4 @@ def _say_flags(sheets: list[Sheet[Any]]) -> None:
         if row.paper_flag is not None
     ]
     for flag in dict.fromkeys(flags):
-        _say(flag)
-
-
-def _say(text: str) -> None:
-    click.echo(f"hvdtrain: {printable(text)}", err=True)
+        say(flag)

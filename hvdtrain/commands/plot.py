@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from hvdtrain.collect.figures.accuracy import (
-    Accuracies,
-    accuracies_of_metrics,
-    accuracies_of_record,
-    make_accuracy_figure,
-)
+from hvdtrain.collect.figures.accuracy import make_accuracy_figure, read_accuracies
 from hvdtrain.collect.figures.curves import make_timeline
 from hvdtrain.collect.figures.model import Figure
 from hvdtrain.collect.figures.scaling import make_scaling_figure
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
 from hvdtrain.collect.metrics import read_metrics
-from hvdtrain.collect.store import Incomplete, Malformed
+from hvdtrain.collect.runs import read_run
+from hvdtrain.collect.store import Malformed
 from hvdtrain.collect.tables import make_rows
 from hvdtrain.commands.good_runs import good_runs, refuse_skipped
 from hvdtrain.errors import InputError
 from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.recipe import load_recipe
-from hvdtrain.plan.record import METRICS_FILE, Record
+from hvdtrain.plan.record import METRICS_FILE
 
 # Points of a curve: more than a page has pixels across.
 _POINTS = 4000
-_Run = Record | Incomplete
 _F = TypeVar("_F", bound=Callable[..., None])
 
 _EXAMPLE = """\b
@@ -63,7 +58,7 @@ def scaling(results: Path | None, output: Path) -> None:
     Without a folder RESULTS only the paper's points are drawn.
     """
     skipped: list[Malformed] = []
-    rows = make_rows(good_runs(results, skipped)) if results else []
+    rows = make_rows(map(read_run, good_runs(results, skipped))) if results else []
     _write(make_scaling_figure(rows), output)
     refuse_skipped(skipped, len(rows))
 
@@ -97,8 +92,8 @@ def accuracy(results: Path | None, output: Path) -> None:
     Without a folder RESULTS only the paper's values are drawn.
     """
     skipped: list[Malformed] = []
-    runs = list(good_runs(results, skipped)) if results else []
-    _write(make_accuracy_figure(_accuracies(results, runs)), output)
+    runs = read_accuracies(results, good_runs(results, skipped)) if results else []
+    _write(make_accuracy_figure(runs), output)
     refuse_skipped(skipped, len(runs))
 
 
@@ -116,19 +111,6 @@ def timeline(run: Path, output: Path) -> None:
         allowed = f"the folder of a run whose {METRICS_FILE} has a step{reason}"
         raise InputError("RUN", str(run), allowed)
     _write(make_timeline(metrics, f"Timeline of {run.resolve().name}", _POINTS), output)
-
-
-def _accuracies(results: Path | None, runs: Sequence[_Run]) -> list[Accuracies]:
-    labels = {row.run_id: row.label for row in make_rows(runs)}
-    return [
-        accuracies_of_metrics(
-            run.run_id, labels[run.run_id], read_metrics(results / run.run_id), run.plan
-        )
-        if isinstance(run, Incomplete)
-        else accuracies_of_record(run, labels[run.run_id])
-        for run in runs
-        if results is not None
-    ]
 
 
 def _write(figure: Figure, output: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hvdtrain.collect.figures.model import Figure, Panel, Point, Series
-from hvdtrain.collect.metrics import Metrics
+from hvdtrain.collect.metrics import Metrics, read_metrics
 from hvdtrain.collect.paper import TABLES, load_paper_table
 from hvdtrain.collect.paper_figures import load_paper_figure
+from hvdtrain.collect.runs import Run, read_run
+from hvdtrain.collect.store import Incomplete
 from hvdtrain.plan.record import Record
 from hvdtrain.plan.runplan import RunPlan
 
@@ -31,24 +34,30 @@ class Accuracies:
     points: tuple[Point, ...]
 
 
-def accuracies_of_record(record: Record, label: str) -> Accuracies:
+def _of_run(run: Run) -> Accuracies:
     """The evaluations of a run that has ended."""
-    points = (
-        (float(epoch.epoch), 100 * epoch.evaluation.top1)
-        for epoch in record.epochs
-        if epoch.evaluation is not None
-    )
-    return Accuracies(name=record.run_id, label=label, points=tuple(points))
+    points = tuple((float(epoch), 100 * result.top1) for epoch, result in run.evaluations)
+    return Accuracies(name=run.run_id, label=run.label, points=points)
 
 
-def accuracies_of_metrics(name: str, label: str, metrics: Metrics, plan: RunPlan) -> Accuracies:
+def _of_metrics(run: Run, metrics: Metrics, plan: RunPlan) -> Accuracies:
     """The evaluations of a run that goes on, or was cut off."""
     points = (
         (line.step / plan.steps_per_epoch, 100 * line.top1)
         for line in metrics.evaluations
         if line.top1 is not None
     )
-    return Accuracies(name=name, label=label, points=tuple(points))
+    return Accuracies(name=run.run_id, label=run.label, points=tuple(points))
+
+
+def read_accuracies(results: Path, found: Iterable[Record | Incomplete]) -> list[Accuracies]:
+    """The evaluations of every run: of those that left no record, from their metrics."""
+    return [
+        _of_metrics(read_run(one), read_metrics(results / one.run_id), one.plan)
+        if isinstance(one, Incomplete)
+        else _of_run(read_run(one))
+        for one in found
+    ]
 
 
 def make_accuracy_figure(runs: Sequence[Accuracies]) -> Figure:

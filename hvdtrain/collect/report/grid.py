@@ -6,8 +6,11 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from hvdtrain.collect.paper import PaperColumn, PaperRow, PaperTable
+from hvdtrain.collect.numbers import format_amount, format_percent, format_signed
+from hvdtrain.collect.paper import PaperTable
+from hvdtrain.collect.sheet import Sheet
 from hvdtrain.collect.tables import Row
 
 
@@ -39,13 +42,14 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A table; `name` is its id in the page."""
+    """A table; `name` is its id in the page, `numbered` whether cells lead to its notes."""
 
     name: str
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+    numbered: bool = False
 
 
 def number_cell(value: float | None, text: str) -> Cell:
@@ -53,25 +57,8 @@ def number_cell(value: float | None, text: str) -> Cell:
     return Cell(text="") if value is None else Cell(text=text, value=json.dumps(value))
 
 
-def format_number(value: float | None) -> str:
-    """A number for people: 4 digits, or all of a whole one."""
-    if value is None:
-        return ""
-    if abs(value) >= 1e9 or (value and abs(value) < 1e-3):
-        return f"{value:.3g}"
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def format_fraction(fraction: float | None) -> str:
-    """A fraction as percent, with one decimal."""
-    return "" if fraction is None else f"{100 * fraction:.1f}"
-
-
-def format_difference(value: float | None) -> str:
-    """A difference, with its sign."""
-    if value is None:
-        return ""
-    return f"{value:+.1f}" if abs(value) < 1e6 else f"{value:+.3g}"
+def _as_printed(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
 
 
 _Shown = tuple[str, str, Callable[[Row], str] | None]
@@ -82,14 +69,15 @@ _COLUMNS: tuple[_Shown, ...] = (
     ("system", "system", None),
     ("nodes", "nodes", lambda row: str(row.nodes)),
     ("node_batch", "local batch", lambda row: str(row.node_batch)),
-    ("epoch_seconds", "s/epoch", lambda row: format_number(row.epoch_seconds)),
-    ("images_per_second", "images/s", lambda row: format_number(row.images_per_second)),
-    ("efficiency", "efficiency, %", lambda row: format_fraction(row.efficiency)),
-    ("paper_epoch_seconds", "paper s/epoch", lambda row: format_number(row.paper_epoch_seconds)),
-    ("difference_percent", "difference, %", lambda r: format_difference(r.difference_percent)),
-    ("paper_images_per_second", "paper im/s", lambda r: format_number(r.paper_images_per_second)),
+    ("epoch_seconds", "s/epoch", lambda row: format_amount(row.epoch_seconds)),
+    ("images_per_second", "images/s", lambda row: format_amount(row.images_per_second)),
+    ("speedup", "speedup", lambda row: format_amount(row.speedup)),
+    ("efficiency", "efficiency, %", lambda row: format_percent(row.efficiency)),
+    ("paper_epoch_seconds", "paper s/epoch", lambda row: _as_printed(row.paper_epoch_seconds)),
+    ("difference_percent", "difference, %", lambda r: format_signed(r.difference_percent)),
+    ("paper_images_per_second", "paper im/s", lambda r: _as_printed(r.paper_images_per_second)),
     ("paper_table", "paper's table", None),
-    ("paper_row", "its row", lambda row: format_number(row.paper_row)),
+    ("paper_row", "its row", lambda row: _as_printed(row.paper_row)),
     ("epoch_seconds_from", "s/epoch from", None),
     ("efficiency_base", "efficiency base", None),
     ("model", "model", None),
@@ -119,48 +107,53 @@ def make_runs_grid(rows: Sequence[Row], links: dict[str, str]) -> Grid:
             tuple(_run_cell(row, column, links, notes) for column in _COLUMNS) for row in rows
         ),
         notes=tuple(notes),
+        numbered=True,
     )
 
 
-def make_paper_grid(table: PaperTable, rows: Sequence[Row], links: dict[str, str]) -> Grid:
-    """A table as the paper prints it, flagged, with the epoch times of the runs that repeat it."""
-    own = [row for row in rows if row.paper_table == table.table]
-    notes: list[str] = []
-    lines = []
-    for printed in table.row:
-        cells = [_paper_cell(table, printed, column, notes) for column in table.column]
-        lines.append((*cells, *_own_cells(printed, own, links)) if own else tuple(cells))
-    headings = [Column(heading=column.heading, number=True) for column in table.column]
-    if own:
-        headings += [Column(heading="your s/epoch", number=True), Column(heading="run")]
+def make_paper_grid(sheet: Sheet[Any], links: dict[str, str]) -> Grid:
+    """A table of the paper with the runs in its rows.
+
+    What stands beside a result, such as the difference, is left out where no run has any.
+    """
+    texts = [[column.cell(row) for row in sheet.rows] for column in sheet.columns]
+    follows = [*(column.heading for column in sheet.columns[1:]), ""]
+    kept = [
+        (column, cells)
+        for column, cells, after in zip(sheet.columns, texts, follows, strict=True)
+        if any(cells) or after == "paper"
+    ]
+    lines = zip(*(cells for _, cells in kept), strict=True)
+    return Grid(
+        name=f"table-{sheet.name}",
+        caption=sheet.title,
+        columns=tuple(Column(heading=column.heading, number=column.number) for column, _ in kept),
+        rows=tuple(
+            tuple(_sheet_cell(column.heading, text, links) for (column, _), text in pairs)
+            for pairs in (zip(kept, line, strict=True) for line in lines)
+        ),
+        notes=sheet.notes,
+    )
+
+
+def make_printed_grid(table: PaperTable) -> Grid:
+    """A table of the paper as printed."""
     return Grid(
         name=f"table-{table.table}",
         caption=f"Table {table.table}. {table.title}",
-        columns=tuple(headings),
-        rows=tuple(lines),
-        notes=tuple(notes),
+        columns=tuple(Column(heading=column.heading, number=True) for column in table.column),
+        rows=tuple(
+            tuple(Cell(text=table.printed(row, column)) for column in table.column)
+            for row in table.row
+        ),
+        notes=tuple(
+            f"* row {cell.row}, {cell.heading}: {cell.flag}" for cell in table.cells() if cell.flag
+        ),
     )
 
 
-def _paper_cell(
-    table: PaperTable, printed: PaperRow, column: PaperColumn, notes: list[str]
-) -> Cell:
-    reasons = [reason for quantity in column.quantity if (reason := printed.reason(quantity))]
-    note = _note("; ".join(reasons), notes) if reasons else 0
-    return Cell(text=table.printed(printed, column), note=note)
-
-
-def _own_cells(printed: PaperRow, own: Sequence[Row], links: dict[str, str]) -> tuple[Cell, Cell]:
-    """The fastest run that repeats a row."""
-    found = [row for row in own if row.paper_row == printed.row and row.epoch_seconds]
-    if not found:
-        return Cell(text=""), Cell(text="")
-    best = min(found, key=lambda row: row.epoch_seconds or 0.0)
-    text = f"{format_number(best.epoch_seconds)} ({format_difference(best.difference_percent)} %)"
-    return (
-        number_cell(best.epoch_seconds, text),
-        Cell(text=best.run_id, link=links.get(best.run_id, "")),
-    )
+def _sheet_cell(heading: str, text: str, links: dict[str, str]) -> Cell:
+    return Cell(text=text, link=links.get(text, "") if heading == "run" else "")
 
 
 def _run_cell(row: Row, column: _Shown, links: dict[str, str], notes: list[str]) -> Cell:

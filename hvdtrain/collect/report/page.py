@@ -7,18 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hvdtrain.collect.figures.accuracy import (
-    accuracies_of_metrics,
-    accuracies_of_record,
-    make_accuracy_figure,
-)
+from hvdtrain.collect.figures.accuracy import make_accuracy_figure, read_accuracies
 from hvdtrain.collect.figures.scaling import make_scaling_figure
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
-from hvdtrain.collect.metrics import read_metrics
-from hvdtrain.collect.paper import TABLES, load_paper_table
+from hvdtrain.collect.literature import make_table_sheet
+from hvdtrain.collect.paper import TABLES, TableNumber, load_paper_table
 from hvdtrain.collect.report.chart import Chart, make_chart
-from hvdtrain.collect.report.grid import Grid, make_paper_grid, make_runs_grid
+from hvdtrain.collect.report.grid import Grid, make_paper_grid, make_printed_grid, make_runs_grid
 from hvdtrain.collect.report.runpage import Limits, RunPage, make_run_page
+from hvdtrain.collect.runs import Run, read_run
 from hvdtrain.collect.store import Incomplete, Malformed
 from hvdtrain.collect.tables import Row, make_rows
 from hvdtrain.plan.recipe import load_recipe
@@ -92,7 +89,8 @@ class Source:
 
 def make_page(source: Source) -> Page:
     """Read what the runs left besides their records, and lay out the report."""
-    rows = make_rows(source.runs)
+    runs = [read_run(run) for run in source.runs]
+    rows = make_rows(runs)
     by_id = {run.run_id: run for run in source.runs}
     names = {row.run_id: f"run-{number}" for number, row in enumerate(rows, start=1)}
     return Page(
@@ -103,7 +101,7 @@ def make_page(source: Source) -> Page:
         highlights=_highlights(rows),
         skipped=tuple(source.skipped),
         runs=make_runs_grid(rows, names),
-        tables=tuple(make_paper_grid(load_paper_table(number), rows, names) for number in TABLES),
+        tables=tuple(_table(number, runs, names) for number in TABLES),
         charts=_charts(source, rows),
         links=names,
         pages=tuple(
@@ -117,6 +115,13 @@ def make_page(source: Source) -> Page:
             for row in rows
         ),
     )
+
+
+def _table(number: TableNumber, runs: Sequence[Run], links: dict[str, str]) -> Grid:
+    table = load_paper_table(number)
+    if "snapshot" in table.quantities:
+        return make_printed_grid(table)
+    return make_paper_grid(make_table_sheet(number, runs), links)
 
 
 def _limits(runs: int) -> Limits:
@@ -152,18 +157,9 @@ def _best(
 
 
 def _charts(source: Source, rows: Sequence[Row]) -> tuple[Chart, ...]:
-    labels = {row.run_id: row.label for row in rows}
-    accuracies = [
-        accuracies_of_record(run, labels[run.run_id])
-        if isinstance(run, Record)
-        else accuracies_of_metrics(
-            run.run_id, labels[run.run_id], read_metrics(source.results / run.run_id), run.plan
-        )
-        for run in source.runs
-    ]
     figures = [
         make_scaling_figure(rows),
-        make_accuracy_figure(accuracies),
+        make_accuracy_figure(read_accuracies(source.results, source.runs)),
         *(make_paper_schedule_figure(load_recipe(name, "RECIPE"), batch) for name, batch in _DRAWN),
     ]
     return tuple(

@@ -16,7 +16,7 @@ from hvdtrain.collect.figures.curves import (
 from hvdtrain.collect.metrics import Metrics, read_metrics
 from hvdtrain.collect.report.chart import Chart, make_chart
 from hvdtrain.collect.report.coremap import CoreMapView, make_core_map_view
-from hvdtrain.collect.report.grid import Cell, Column, Grid, format_number
+from hvdtrain.collect.report.grid import Cell, Column, Grid
 from hvdtrain.collect.store import Incomplete, Malformed, read_regular
 from hvdtrain.errors import InputError
 from hvdtrain.plan.record import EpochResult, RankPlacement, Record
@@ -158,8 +158,8 @@ def _record_facts(record: Record) -> Facts:
         ("Started", record.started),
         ("Wall time", format_duration(record.seconds)),
         ("Updates", str(record.steps)),
-        ("Images per second", format_number(record.images_per_second)),
-        ("Seconds per update", format_number(record.seconds_per_step)),
+        ("Images per second", _digits(record.images_per_second)),
+        ("Seconds per update", _digits(record.seconds_per_step)),
         ("Share of the allreduce", _percent(record.allreduce_share)),
         ("Top-1", _percent(evaluations[-1].top1) if evaluations else None),
         ("Top-5", _percent(evaluations[-1].top5) if evaluations else None),
@@ -299,6 +299,13 @@ def _read_script(path: Path) -> tuple[tuple[str, ...], str]:
     if len(data) > _LONGEST_SCRIPT:
         return (), f"{SCRIPT_FILE} is too long to be shown: {len(data)} bytes"
     return tuple(data.decode(errors="replace").expandtabs().splitlines()), ""
+
+
+def _digits(value: float | None) -> str | None:
+    """Four digits, or all of a whole number."""
+    if value is None:
+        return None
+    return f"{value:.0f}" if 1000 <= value < 1e9 else f"{value:.4g}"
 
 
 def _percent(fraction: float | None) -> str | None:
