@@ -24,11 +24,11 @@ test: setup  ## all tests
 torture: setup  ## kill and continue a run at 200 random moments: about an hour
 	HVDTRAIN_KILLS=200 .venv/bin/python -m pytest tests/train/test_resume.py -k kills $(ARGS)
 
-check: setup  ## ruff, mypy and the tests that need neither TensorFlow nor MPI ranks nor Slurm
+check: setup  ## ruff, mypy and the tests that need no TensorFlow, MPI ranks, Slurm or Chromium
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
-	.venv/bin/python -m pytest -n auto -m "not tf and not ranks and not slurm" $(ARGS)
+	.venv/bin/python -m pytest -n auto -m "not tf and not ranks and not slurm and not browser" $(ARGS)
 
 format: setup  ## lay out the code as `make check` wants it
 	.venv/bin/ruff check --fix

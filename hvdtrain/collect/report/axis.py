@@ -38,7 +38,7 @@ class Axis:
             first, last = math.ceil(math.log2(self.low)), math.floor(math.log2(self.high))
             every = max(1, -(-(last - first) // (_TICKS + 2)))
             return [2.0**power for power in range(first, last + 1, every)]
-        step = _round_up((self.high - self.low) / _TICKS)
+        step = _round_step((self.high - self.low) / _TICKS)
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
         return [number * step for number in range(first, last + 1)]
 
@@ -72,7 +72,7 @@ def format_tick(value: float) -> str:
     return f"{value:.6g}" if value else "0"
 
 
-def _round_up(step: float) -> float:
-    """The next larger of 1, 2, 5 and 10 times a power of ten."""
+def _round_step(step: float) -> float:
+    """About this step, as 1, 2, 5 or 10 times a power of ten."""
     power: float = 10.0 ** math.floor(math.log10(step))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * 0.999)
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= 0.85 * step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from hvdtrain.errors import InputError
@@ -10,8 +11,8 @@ from hvdtrain.units import parse_cpu_list
 
 PER_ROW = 16
 _MOST_CPUS = 4096
-# A list of every other processor of such a node is shorter.
-_LONGEST_LIST = 16_384
+# Every other processor of a node of a thousand; longer ones are not worth the time.
+_LONGEST_LIST = 4096
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -51,7 +52,7 @@ def make_core_map_view(placement: tuple[RankPlacement, ...]) -> CoreMapView | No
             _fill(cells, number, rank)
     except InputError:
         return None
-    if not cells or max(cells) >= _MOST_CPUS:
+    if not cells:
         return None
     idle = CoreCell(letter=".", look="idle", says="no thread of a rank")
     rows = []
@@ -71,11 +72,23 @@ def _fill(cells: dict[int, CoreCell], number: int, rank: RankPlacement) -> None:
         (rank.compute, _LETTERS[number % len(_LETTERS)], f"c{number % 8}", "compute"),
     )
     for cpus, letter, look, use in uses:
-        if len(cpus) > _LONGEST_LIST:
-            raise InputError("placement", cpus[:80], "a shorter list of processors")
-        for cpu in parse_cpu_list(cpus, "placement"):
+        for cpu in _parse(cpus):
             before = cells.get(cpu)
             says = f"processor {cpu}: {use} of rank {rank.rank}"
             if before is not None:
                 says = f"{says}; {before.says.partition(': ')[2]}"
             cells[cpu] = CoreCell(letter=letter, look=look, says=says)
+
+
+def _parse(cpus: str) -> tuple[int, ...]:
+    """The processors of a list that a record has.
+
+    Raises:
+        InputError: It is no list, or not one of a node.
+    """
+    if len(cpus) > _LONGEST_LIST or re.search(r"\d{5}", cpus):
+        raise InputError("placement", cpus[:80], "the processors of a node")
+    ids = parse_cpu_list(cpus, "placement")
+    if ids and ids[-1] >= _MOST_CPUS:
+        raise InputError("placement", cpus[:80], f"processors below {_MOST_CPUS}")
+    return ids
