@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def make_page(source: Source) -> Page:
     runs = [read_run(run) for run in source.runs]
     rows = make_rows(runs)
     by_id = {run.run_id: run for run in source.runs}
-    names = {row.run_id: f"run-{number}" for number, row in enumerate(rows, start=1)}
+    names = {row.run_id: _id_of(row.run_id) for row in rows}
     return Page(
         results=str(source.results),
         made=source.made,
@@ -115,6 +116,11 @@ def make_page(source: Source) -> Page:
             for row in rows
         ),
     )
+
+
+def _id_of(run_id: str) -> str:
+    """An id without special characters that stays the same when other runs come."""
+    return "run-" + hashlib.sha256(run_id.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def _table(number: TableNumber, runs: Sequence[Run], links: dict[str, str]) -> Grid:
