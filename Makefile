@@ -28,7 +28,7 @@ check: setup  ## ruff, mypy and the tests that need no TensorFlow, MPI ranks, Sl
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
-	.venv/bin/python -m pytest -n auto -m "not tf and not ranks and not slurm and not browser" $(ARGS)
+	.venv/bin/python -m pytest -n auto -m "not tf and not ranks and not slurm and not browser and not slow" $(ARGS)
 
 format: setup  ## lay out the code as `make check` wants it
 	.venv/bin/ruff check --fix

@@ -59,12 +59,22 @@ def printable(text: str) -> str:
 
 
 def _cells(sheet: Sheet[T], escape: Callable[[str], str]) -> list[list[str]]:
-    """The headings, then the rows, every text escaped."""
+    """The headings, then the rows, every text escaped: once, as most stand in many rows."""
+    escaped = _Escaped(escape)
     lines = [[escape(column.heading) for column in sheet.columns]]
-    lines += [
-        [escape(printable(column.cell(row))) for column in sheet.columns] for row in sheet.rows
-    ]
+    lines += [[escaped[column.cell(row)] for column in sheet.columns] for row in sheet.rows]
     return lines
+
+
+class _Escaped(dict[str, str]):
+    """Texts as they may be printed, made on first use."""
+
+    def __init__(self, escape: Callable[[str], str]) -> None:
+        super().__init__()
+        self._escape = escape
+
+    def __missing__(self, text: str) -> str:
+        return self.setdefault(text, self._escape(printable(text)))
 
 
 def _aligned(lines: Sequence[Sequence[str]], columns: Sequence[Column[T]]) -> list[list[str]]:

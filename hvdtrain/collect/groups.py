@@ -90,11 +90,6 @@ def field_of(run: Run, field: Field) -> str | int | float:
     return value if value is not None else 0
 
 
-def top1_percent(run: Run) -> float | None:
-    """Top-1 accuracy after the last epoch; None: not on real images, or not evaluated."""
-    return 100 * run.final.top1 if run.final and run.kind == "measured" else None
-
-
 def key_text(value: str | int | float) -> str:
     """A value of a field, for people."""
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -106,7 +101,7 @@ def _group(key: Key, runs: Sequence[Run]) -> Group:
         run_ids=tuple(sorted(run.run_id for run in runs)),
         epoch_seconds=measure([run.epoch_seconds for run in runs]),
         images_per_second=measure([run.images_per_second for run in runs]),
-        top1_percent=measure([top1_percent(run) for run in runs]),
+        top1_percent=measure([run.top1_percent for run in runs]),
     )
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 
-from hvdtrain.collect.groups import top1_percent
+from hvdtrain.collect.line_sheet import notes_of
 from hvdtrain.collect.match import is_papers_model
 from hvdtrain.collect.numbers import difference_percent, format_signed
 from hvdtrain.collect.paper import (
     PaperColumn,
     PaperRow,
     PaperTable,
-    TableNumber,
     load_paper_table,
 )
-from hvdtrain.collect.paper_tables import make_paper_sheet
 from hvdtrain.collect.runs import Run
 from hvdtrain.collect.sheet import Column, Sheet, Value
 
@@ -41,16 +38,12 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[Run | None, ...]
 
 
-def make_table_sheet(number: TableNumber, runs: Sequence[Run]) -> Sheet[Any]:
-    """One of the paper's tables, of jobs or of the literature, with the runs in it."""
-    return make_literature_sheet(runs) if number == "X" else make_paper_sheet(number, runs)
-
-
 def make_literature_sheet(runs: Iterable[Run]) -> Sheet[Work]:
     """The table, with the user's best measured run at each batch, whatever the recipe."""
     table = load_paper_table("X")
     columns = table.column[1:]
-    best = [_best_at(_batch_of(column), list(runs)) for column in columns]
+    candidates = list(runs)
+    best = [_best_at(_batch_of(column), candidates) for column in columns]
     return Sheet(
         title=f"Table X. {table.title}",
         name="X",
@@ -65,9 +58,7 @@ def make_literature_sheet(runs: Iterable[Run]) -> Sheet[Work]:
         fields=(*table.quantities, "row", "run_ids", "date", "system", "kind", "paper_flag"),
         values=lambda work: _values(table, columns, work),
         rows=tuple(_works(table, columns, best)),
-        notes=tuple(
-            f"* row {cell.row}, {cell.heading}: {cell.flag}" for cell in table.cells() if cell.flag
-        ),
+        notes=notes_of(table),
     )
 
 
@@ -79,7 +70,7 @@ def _works(
         Work(work=row.work or "", row=row.row, top1_percent=_printed(row, columns), runs=nobody)
         for row in table.row
     ]
-    own = tuple(top1_percent(run) if run else None for run in best)
+    own = tuple(run.top1_percent if run else None for run in best)
     differences = map(difference_percent, own, printed[-1].top1_percent)
     return [
         *printed,
@@ -104,11 +95,12 @@ def _best_at(batch: int, runs: Sequence[Run]) -> Run | None:
         for run in runs
         if run.status == "completed"
         and run.whole
+        and run.imagenet
         and run.global_batch == batch
         and is_papers_model(run.model)
-        and top1_percent(run) is not None
+        and run.top1_percent is not None
     ]
-    return max(candidates, key=lambda run: (top1_percent(run) or 0.0, run.run_id), default=None)
+    return max(candidates, key=lambda run: (run.top1_percent or 0.0, run.run_id), default=None)
 
 
 def _batch_column(table: PaperTable, position: int, column: PaperColumn) -> Column[Work]:

@@ -44,6 +44,7 @@ def repeats_training(run: Run, row: PaperRow) -> bool:
         return False
     return (
         run.whole
+        and run.imagenet
         and run.recipe == row.recipe
         and run.global_batch == row.global_batch
         and is_papers_model(run.model)

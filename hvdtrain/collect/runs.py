@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -11,12 +12,13 @@ import msgspec
 from hvdtrain.collect.store import Incomplete
 from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.modelspec import ModelSpec
+from hvdtrain.plan.origin import Origin
 from hvdtrain.plan.phase import Phase
 from hvdtrain.plan.record import EvaluationResult, Kind, Record, Status
 from hvdtrain.plan.runplan import RunPlan
 
 Unfinished = Literal["incomplete"]
-Origin = Literal["epochs", "throughput"]
+Clock = Literal["epochs", "throughput"]
 
 # A few broken files are skipped, and some count 1.28 million.
 _IMAGENET_TOLERANCE = 0.005
@@ -50,15 +52,18 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         node_batch: Images of a node in one update: the paper's local batch.
         recipe: Its name.
         epochs: Length of the recipe.
-        whole: Whether it was to run the whole recipe, on a training set of ImageNet's size.
+        imagenet: Whether its training set has the size of ImageNet's.
+        whole: Whether it was to run the whole recipe, from new weights.
+        origin: The snapshot of another run that it began at; None: new weights.
         weight_decay: What the recipe says of it.
         steps: Updates made.
         seconds: Wall time of the whole run, evaluations and start-up included.
         epoch_seconds: Seconds per pass over the training images of ImageNet.
         epoch_seconds_from: `epochs`: the clock; `throughput`: 1,281,167 / images_per_second.
         images_per_second: Of all ranks together.
-        evaluations: Each with the epoch it followed.
         final: The evaluation after the last epoch.
+        snapshots: The evaluations after the phases that end with a snapshot, from number 1; None
+            where there was none.
     """
 
     run_id: str
@@ -71,20 +76,32 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     node_batch: int
     recipe: str
     epochs: float | None
+    imagenet: bool
     whole: bool
+    origin: Origin | None
     weight_decay: WeightDecay
     steps: int = 0
     seconds: float = 0.0
     epoch_seconds: float | None = None
-    epoch_seconds_from: Origin | None = None
+    epoch_seconds_from: Clock | None = None
     images_per_second: float | None = None
-    evaluations: tuple[tuple[int, EvaluationResult], ...] = ()
     final: EvaluationResult | None = None
+    snapshots: tuple[EvaluationResult | None, ...] = ()
 
     @property
     def global_batch(self) -> int:
         """Images of all nodes in one update."""
         return self.node_batch * self.nodes
+
+    @property
+    def top1_percent(self) -> float | None:
+        """Top-1 accuracy after the last epoch; None: not evaluated, or not on real images."""
+        return 100 * self.final.top1 if self.final and self.kind == "measured" else None
+
+    @property
+    def top5_percent(self) -> float | None:
+        """Top-5 accuracy after the last epoch; None: not evaluated, or not on real images."""
+        return 100 * self.final.top5 if self.final and self.kind == "measured" else None
 
     @property
     def date(self) -> str:
@@ -104,7 +121,7 @@ def read_run(found: Record | Incomplete) -> Run:
     return _incomplete(found) if isinstance(found, Incomplete) else _finished(found)
 
 
-def epoch_seconds(record: Record) -> tuple[float, Origin] | None:
+def epoch_seconds(record: Record) -> tuple[float, Clock] | None:
     """Seconds per epoch of ImageNet and where they come from; None: nothing tells.
 
     On a training set of ImageNet's size it is the mean over the epochs that ran in full, as the
@@ -156,11 +173,19 @@ def _finished(record: Record) -> Run:
         epoch_seconds=seconds,
         epoch_seconds_from=origin,
         images_per_second=record.images_per_second,
-        evaluations=tuple(
-            (epoch.epoch, epoch.evaluation) for epoch in record.epochs if epoch.evaluation
-        ),
         final=record.epochs[-1].evaluation if record.epochs else None,
+        snapshots=_snapshots(record),
     )
+
+
+def _snapshots(record: Record) -> tuple[EvaluationResult | None, ...]:
+    phases = record.plan.recipe.phase
+    if not any(phase.snapshot for phase in phases):
+        return ()
+    after = {epoch.epoch: epoch.evaluation for epoch in record.epochs}
+    ends = itertools.accumulate(phase.epochs or 0.0 for phase in phases)
+    pairs = zip(phases, ends, strict=True)
+    return tuple(after.get(round(end)) for phase, end in pairs if phase.snapshot)
 
 
 def _planned(run_id: str, kind: Kind, status: Status | Unfinished, plan: RunPlan) -> Run:
@@ -174,7 +199,9 @@ def _planned(run_id: str, kind: Kind, status: Status | Unfinished, plan: RunPlan
         node_batch=plan.node_batch,
         recipe=plan.recipe.name,
         epochs=plan.recipe.epochs,
-        whole=plan.stop_after_steps is None and is_imagenet(plan),
+        imagenet=is_imagenet(plan),
+        whole=plan.stop_after_steps is None and plan.origin is None,
+        origin=plan.origin,
         weight_decay=_weight_decay(plan.recipe.phase),
     )
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from hvdtrain.errors import InputError
+from hvdtrain.plan.ensemble import ENSEMBLE_FILE, Ensemble
 from hvdtrain.plan.record import PLAN_FILE, RECORD_FILE, SCHEMA_VERSION, Record
 from hvdtrain.plan.runplan import RunPlan
 
@@ -22,6 +23,7 @@ _MAX_BYTES = 256 * 2**20
 _MAX_IMAGES = 2**53
 _RECORD = msgspec.json.Decoder(Record)
 _PLAN = msgspec.json.Decoder(RunPlan)
+_ENSEMBLE = msgspec.json.Decoder(Ensemble)
 
 
 class Incomplete(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,13 @@ def read_results(results: Path) -> Iterator[Record | Incomplete | Malformed]:
         InputError: `results` is missing, is not a folder, or cannot be read; or it is the folder
             of a single run.
     """
+    for name in _names_in(results):
+        found = _read_run(results / name)
+        if found is not None:
+            yield found
+
+
+def _names_in(results: Path) -> list[str]:
     try:
         names = sorted(os.listdir(results))
     except NotADirectoryError:
@@ -64,10 +73,20 @@ def read_results(results: Path) -> Iterator[Record | Incomplete | Malformed]:
     if RECORD_FILE in names or PLAN_FILE in names:
         fix = f"hvdtrain collect {results.resolve().parent}"
         raise InputError("RESULTS", str(results), "the folder above: this is one run's own", fix)
-    for name in names:
-        found = _read_run(results / name)
-        if found is not None:
-            yield found
+    return names
+
+
+def read_ensembles(results: Path) -> Iterator[tuple[str, Ensemble] | Malformed]:
+    """The ensembles in a results folder with the names of their folders, in order of the names.
+
+    Raises:
+        InputError: As of `read_results`.
+    """
+    for name in _names_in(results):
+        path = results / name / ENSEMBLE_FILE
+        if os.path.exists(path):
+            found = _read(path, _ENSEMBLE)
+            yield found if isinstance(found, Malformed) else (name, found)
 
 
 def find_record(results: Path, run_id: str, option: str) -> Record:
@@ -86,6 +105,9 @@ def find_record(results: Path, run_id: str, option: str) -> Record:
 
 
 def _read_run(folder: Path) -> Record | Incomplete | Malformed | None:
+    record = folder / RECORD_FILE
+    if os.path.exists(record):  # most have one: no need to list the folder
+        return _read_record(record)
     try:
         names = os.listdir(folder)
     except NotADirectoryError:

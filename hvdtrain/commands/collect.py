@@ -10,16 +10,17 @@ import click
 from hvdtrain.collect.compare import make_compare_sheet
 from hvdtrain.collect.formats import Format, format_sheets
 from hvdtrain.collect.groups import FIELDS, Field, make_group_sheet
-from hvdtrain.collect.literature import make_table_sheet
 from hvdtrain.collect.mllog import MISSING, format_mllog
 from hvdtrain.collect.output import write_atomically
 from hvdtrain.collect.paper import TABLES, TableNumber
+from hvdtrain.collect.paper_sheets import make_table_sheet
 from hvdtrain.collect.runs import Run, read_run
 from hvdtrain.collect.sheet import Sheet
 from hvdtrain.collect.store import Malformed, find_record
 from hvdtrain.collect.tables import Row, make_rows, make_sheet
-from hvdtrain.commands.good_runs import good_runs, refuse_skipped, say
+from hvdtrain.commands.good_runs import good_ensembles, good_runs, refuse_skipped, say
 from hvdtrain.errors import InputError
+from hvdtrain.plan.ensemble import Ensemble
 from hvdtrain.plan.record import Kind
 
 
@@ -106,9 +107,9 @@ def command(
     if second is not None:
         sheets: list[Sheet[Any]] = [make_compare_sheet(runs, collection.read(second))]
     elif number is not None:
-        sheets = [
-            make_table_sheet(each, runs) for each in (TABLES if number == "all" else (number,))
-        ]
+        numbers = TABLES if number == "all" else (number,)
+        ensembles = collection.read_ensembles(results) if "XI" in numbers else []
+        sheets = [make_table_sheet(each, runs, ensembles) for each in numbers]
     elif fields:
         sheets = [make_group_sheet(runs, fields)]
     else:
@@ -147,6 +148,11 @@ class _Collection:
         if self._good + len(self._skipped) == before:
             say(f"no runs in {results}: a run leaves a folder of its own there, with record.json")
         return [run for run in runs if self._only is None or run.label == self._only]
+
+    def read_ensembles(self, results: Path) -> list[tuple[str, Ensemble]]:
+        """The ensembles that can be believed and are asked for; the others are named."""
+        found = good_ensembles(results, self._skipped)
+        return [one for one in found if self._only is None or one[1].kind == self._only]
 
     def finish(self) -> None:
         """Raise RunError if any run was skipped: the tables are right, and not whole."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from hvdtrain.collect.formats import printable
-from hvdtrain.collect.store import Incomplete, Malformed, read_results
+from hvdtrain.collect.store import Incomplete, Malformed, read_ensembles, read_results
 from hvdtrain.errors import RunError
+from hvdtrain.plan.ensemble import Ensemble
 from hvdtrain.plan.record import Record
 
 
@@ -17,10 +18,23 @@ def good_runs(results: Path, skipped: list[Malformed]) -> Iterator[Record | Inco
     """The runs that can be believed; the others are named and added to `skipped`."""
     for found in read_results(results):
         if isinstance(found, Malformed):
-            skipped.append(found)
-            say(f"skipped {found.path}: {found.reason}")
+            _skip(found, skipped)
         else:
             yield found
+
+
+def good_ensembles(results: Path, skipped: list[Malformed]) -> Iterator[tuple[str, Ensemble]]:
+    """The ensembles that can be believed; the others are named and added to `skipped`."""
+    for found in read_ensembles(results):
+        if isinstance(found, Malformed):
+            _skip(found, skipped)
+        else:
+            yield found
+
+
+def _skip(found: Malformed, skipped: list[Malformed]) -> None:
+    skipped.append(found)
+    say(f"skipped {found.path}: {found.reason}")
 
 
 def refuse_skipped(skipped: list[Malformed], good: int) -> None:

@@ -14,9 +14,10 @@ from hvdtrain.collect.output import write_atomically
 from hvdtrain.collect.report.html import Live, render_page
 from hvdtrain.collect.report.page import Source, make_page
 from hvdtrain.collect.report.serve import ReportServer
-from hvdtrain.collect.store import Incomplete, Malformed, read_results
-from hvdtrain.commands.good_runs import good_runs, refuse_skipped, say
+from hvdtrain.collect.store import Incomplete, Malformed, read_ensembles, read_results
+from hvdtrain.commands.good_runs import good_ensembles, good_runs, refuse_skipped, say
 from hvdtrain.errors import InputError
+from hvdtrain.plan.ensemble import Ensemble
 from hvdtrain.plan.record import Record
 
 _PORT = 8733
@@ -64,7 +65,8 @@ def command(results: Path, output: Path | None, port: int | None) -> None:
 def _write(results: Path, output: Path) -> None:
     skipped: list[Malformed] = []
     runs = list(good_runs(results, skipped))
-    html = render_page(make_page(_source(results, runs, skipped)))
+    ensembles = list(good_ensembles(results, skipped))
+    html = render_page(make_page(_source(results, runs, ensembles, skipped)))
     if str(output) == "-":
         click.echo(html.encode(), nl=False)
     else:
@@ -89,15 +91,30 @@ def _serve(results: Path, port: int) -> None:
 
 
 def _render_live(results: Path, state: str) -> str:
-    found = list(read_results(results))
-    skipped = [one for one in found if isinstance(one, Malformed)]
-    runs = [one for one in found if not isinstance(one, Malformed)]
-    page = make_page(_source(results, runs, skipped))
+    """The page now. What cannot be read is named in it, not over and over on the terminal."""
+    skipped: list[Malformed] = []
+    runs: list[Record | Incomplete] = []
+    ensembles: list[tuple[str, Ensemble]] = []
+    for run in read_results(results):
+        skipped.append(run) if isinstance(run, Malformed) else runs.append(run)
+    for ensemble in read_ensembles(results):
+        skipped.append(ensemble) if isinstance(ensemble, Malformed) else ensembles.append(ensemble)
+    page = make_page(_source(results, runs, ensembles, skipped))
     return render_page(page, Live(state=state, seconds=_LIVE_SECONDS))
 
 
 def _source(
-    results: Path, runs: Sequence[Record | Incomplete], skipped: Sequence[Malformed]
+    results: Path,
+    runs: Sequence[Record | Incomplete],
+    ensembles: Sequence[tuple[str, Ensemble]],
+    skipped: Sequence[Malformed],
 ) -> Source:
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Source(results=results, runs=runs, skipped=skipped, made=now, version=__version__)
+    return Source(
+        results=results,
+        runs=runs,
+        ensembles=ensembles,
+        skipped=skipped,
+        made=now,
+        version=__version__,
+    )

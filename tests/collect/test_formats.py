@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -18,16 +19,15 @@ from hvdtrain.collect.formats import Format, format_sheets, printable
 from hvdtrain.collect.runs import read_run
 from hvdtrain.collect.store import Incomplete
 from hvdtrain.collect.tables import Row, make_rows, make_sheet
+from hvdtrain.plan.record import Record
 from tests.collect.records import make_record, make_test_plan
 
-ROWS = make_rows(
-    read_run(run)
-    for run in [
-        make_record("knl-1024", plan=make_test_plan(nodes=1024), images_per_second=52_000.0),
-        make_record("knl-256", epoch_seconds=(120.0, 86.7, 86.7)),
-        Incomplete(run_id="cut-off", plan=make_test_plan(nodes=1536)),
-    ]
-)
+RUNS: list[Record | Incomplete] = [
+    make_record("knl-1024", plan=make_test_plan(nodes=1024), images_per_second=52_000.0),
+    make_record("knl-256", epoch_seconds=(120.0, 86.7, 86.7)),
+    Incomplete(run_id="cut-off", plan=make_test_plan(nodes=1536)),
+]
+ROWS = make_rows(map(read_run, RUNS))
 
 MARKDOWN = """\
 | run      | label      | system        | model                     | local batch | nodes | s/epoch | s/epoch from | images/s | speedup | efficiency % | base    | paper   | paper s/epoch | difference % | paper images/s |
@@ -73,6 +73,36 @@ def test_latex_has_a_cell_for_every_column() -> None:
     assert r"efficiency \%" in rows[0]
 
 
+def test_html_is_a_table_with_headings_and_numbers_marked() -> None:
+    text = format_rows(ROWS, "html")
+    assert text.startswith('<table>\n<thead>\n<tr><th scope="col">run</th>')
+    assert text.endswith("</tbody>\n</table>\n")
+    assert text.count("<tr>") == 1 + len(ROWS)
+    assert text.count("<td") == 16 * len(ROWS)
+    assert '<td class="number">86.7</td>' in text
+
+
+def test_titles_and_notes_are_printed_and_escaped() -> None:
+    sheet = dataclasses.replace(make_sheet(ROWS), title="a_b* <i>", notes=("* 5 %", "x & y"))
+    markdown, latex, page = (format_sheets([sheet], form) for form in ("md", "latex", "html"))
+    assert markdown.startswith("### a_b\\* \\<i\\>\n\n| run")
+    assert markdown.endswith("\n\n\\* 5 %\n\nx \\& y\n")
+    assert r"\par * 5 \%" in latex
+    assert "<caption>a_b* &lt;i&gt;</caption>" in page
+    assert '<tfoot><tr><td colspan="16">* 5 %<br>x &amp; y</td></tr></tfoot>' in page
+
+
+def test_several_tables_are_one_object_by_name() -> None:
+    sheet = make_sheet(ROWS[:1])
+    named = [dataclasses.replace(sheet, name=name, title=f"Table {name}") for name in ("V", "VI")]
+    found = json.loads(format_sheets(named, "json"))
+    assert list(found) == ["V", "VI"]
+    assert found["VI"]["title"] == "Table VI"
+    assert found["V"]["rows"][0]["run_id"] == "knl-256"
+    parts = format_sheets(named, "csv").split("\n\n")
+    assert [part.splitlines()[0] for part in parts] == [",".join(Row.__struct_fields__)] * 2
+
+
 @pytest.mark.parametrize(
     ("form", "text"),
     [
@@ -91,6 +121,7 @@ def test_no_runs_still_give_a_header(form: Format, text: str) -> None:
         ("md", r"a\|b\_ \*c\* \<i\> run_1 \\"),
         ("latex", r"a\textbar{}b\_ *c* \textless{}i\textgreater{} run\_1 \textbackslash{}"),
         ("csv", "a|b_ *c* <i> run_1 \\"),
+        ("html", "a|b_ *c* &lt;i&gt; run_1 \\"),
         ("json", '"a|b_ *c* <i> run_1 \\\\"'),
     ],
 )

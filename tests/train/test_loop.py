@@ -38,7 +38,9 @@ class Watcher:
         self.lines: list[Any] = []
         self.said: list[str] = []
         self.saved: list[tuple[int, int]] = []
+        self.kept: list[tuple[int, int, int]] = []
         self.note = SignalNote()
+        self.rank_loss: float | None = None
         self._losses = itertools.repeat(2.0) if losses is None else iter(losses)
         self._evaluation_loss = evaluation_loss
 
@@ -46,7 +48,8 @@ class Watcher:
         assert (images, labels) == ("images", "labels")
         self.order.append("update")
         self.rates.append((rate, decay))
-        return SimpleNamespace(loss=next(self._losses), exposed_seconds=0.0)
+        loss = next(self._losses)
+        return SimpleNamespace(loss=loss, rank_loss=self.rank_loss or loss, exposed_seconds=0.0)
 
     def add(self, images: object, labels: object) -> None:
         assert (images, labels) == ("images", "labels")
@@ -55,8 +58,16 @@ class Watcher:
     def evaluate(self) -> EvaluationResult:
         return EvaluationResult(count=16, top1=0.5, top5=1.0, loss=self._evaluation_loss)
 
+    def gather(self, value: bool) -> list[bool]:
+        """Of three ranks, of which this is the second and the others are well."""
+        return [True, value, True]
+
     def save(self) -> None:
         self.saved.append((self.journey.step, len(self.journey.epochs)))
+
+    def keep(self, snapshot: Any) -> None:
+        self.order.append(f"snapshot {snapshot.number}")
+        self.kept.append((snapshot.number, self.journey.step, len(self.journey.epochs)))
 
     def run(self, journey: Any = None, every: int = 1, **changes: Any) -> Any:
         from hvdtrain.train.loop import Hooks, Journey, TrainingLoop
@@ -69,7 +80,7 @@ class Watcher:
         agreement = AloneAgreement()
         interval = CheckpointInterval(3600.0, every)
         keeper = Keeper(interval, agreement, self.note, self.save, True)
-        hooks = Hooks(self.evaluate, self.lines.append, reporter, keeper)
+        hooks = Hooks(self.evaluate, self.lines.append, reporter, keeper, self.keep, self.gather)
         self.plan, self.journey = plan, journey
         batches: Any = itertools.repeat(("images", "labels"))
         step = TrainStep(add=self.add, update=cast(Any, self.step))
@@ -114,7 +125,7 @@ def test_a_loss_that_is_no_number_ends_the_run_at_once(bad: float) -> None:
     from hvdtrain.train.loop import DivergedError
 
     watcher = Watcher(losses=[2.0, 2.0, bad, 2.0])
-    with pytest.raises(DivergedError, match=r"the loss at step 3 \(epoch 1\) is"):
+    with pytest.raises(DivergedError, match=r"the loss at step 3 \(epoch 1\) is .*rank 1\n"):
         watcher.run(epochs=2)
     assert [line.step for line in watcher.lines] == [1, 2]
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvdtrain.collect.figures.model import Figure, Panel, Point, Series
-from hvdtrain.collect.metrics import Metrics, read_metrics
+from hvdtrain.collect.metrics import read_metrics
 from hvdtrain.collect.paper import TABLES, load_paper_table
 from hvdtrain.collect.paper_figures import load_paper_figure
-from hvdtrain.collect.runs import Run, read_run
+from hvdtrain.collect.runs import read_run
 from hvdtrain.collect.store import Incomplete
 from hvdtrain.plan.record import Record
-from hvdtrain.plan.runplan import RunPlan
 
 MOST_RUNS = 8
 """A drawing has this many colours that can be told apart."""
@@ -25,7 +24,7 @@ class Accuracies:
 
     Attributes:
         name: Its run id.
-        label: Measured, synthetic, and so on.
+        label: Measured, incomplete, and so on.
         points: Epoch, and percent of the validation images whose first guess was right.
     """
 
@@ -34,30 +33,30 @@ class Accuracies:
     points: tuple[Point, ...]
 
 
-def _of_run(run: Run) -> Accuracies:
-    """The evaluations of a run that has ended."""
-    points = tuple((float(epoch), 100 * result.top1) for epoch, result in run.evaluations)
-    return Accuracies(name=run.run_id, label=run.label, points=points)
-
-
-def _of_metrics(run: Run, metrics: Metrics, plan: RunPlan) -> Accuracies:
-    """The evaluations of a run that goes on, or was cut off."""
-    points = (
-        (line.step / plan.steps_per_epoch, 100 * line.top1)
-        for line in metrics.evaluations
-        if line.top1 is not None
-    )
-    return Accuracies(name=run.run_id, label=run.label, points=tuple(points))
-
-
 def read_accuracies(results: Path, found: Iterable[Record | Incomplete]) -> list[Accuracies]:
-    """The evaluations of every run: of those that left no record, from their metrics."""
+    """The evaluations of the runs on real images: a guess of what was made up is no accuracy."""
+    pairs = ((read_run(one), one) for one in found)
     return [
-        _of_metrics(read_run(one), read_metrics(results / one.run_id), one.plan)
-        if isinstance(one, Incomplete)
-        else _of_run(read_run(one))
-        for one in found
+        Accuracies(name=run.run_id, label=run.label, points=_points(results, one))
+        for run, one in pairs
+        if run.kind == "measured"
     ]
+
+
+def _points(results: Path, found: Record | Incomplete) -> tuple[Point, ...]:
+    """From the metrics, where no record was left."""
+    if isinstance(found, Incomplete):
+        per_epoch = found.plan.steps_per_epoch
+        return tuple(
+            (line.step / per_epoch, 100 * line.top1)
+            for line in read_metrics(results / found.run_id).evaluations
+            if line.top1 is not None
+        )
+    return tuple(
+        (float(epoch.epoch), 100 * epoch.evaluation.top1)
+        for epoch in found.epochs
+        if epoch.evaluation is not None
+    )
 
 
 def make_accuracy_figure(runs: Sequence[Accuracies]) -> Figure:
@@ -103,7 +102,7 @@ def _paper_series() -> list[Series]:
 
 def _describe(shown: Sequence[Accuracies], evaluated: int) -> str:
     if not shown:
-        return "Only the paper's points: no run has an evaluation."
+        return "Only the paper's points: no run on real images has an evaluation."
     best = max(y for _, y in shown[0].points)
     text = f"Highest: {best:.2f} % by {shown[0].name} ({shown[0].label})."
     if evaluated > len(shown):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from hvdtrain.collect.numbers import format_amount, format_percent, format_signed
-from hvdtrain.collect.paper import PaperTable
 from hvdtrain.collect.sheet import Sheet
 from hvdtrain.collect.tables import Row
 
@@ -133,22 +132,6 @@ def make_paper_grid(sheet: Sheet[Any], links: dict[str, str]) -> Grid:
             for pairs in (zip(kept, line, strict=True) for line in lines)
         ),
         notes=sheet.notes,
-    )
-
-
-def make_printed_grid(table: PaperTable) -> Grid:
-    """A table of the paper as printed."""
-    return Grid(
-        name=f"table-{table.table}",
-        caption=f"Table {table.table}. {table.title}",
-        columns=tuple(Column(heading=column.heading, number=True) for column in table.column),
-        rows=tuple(
-            tuple(Cell(text=table.printed(row, column)) for column in table.column)
-            for row in table.row
-        ),
-        notes=tuple(
-            f"* row {cell.row}, {cell.heading}: {cell.flag}" for cell in table.cells() if cell.flag
-        ),
     )
 
 

@@ -11,14 +11,15 @@ from pathlib import Path
 from hvdtrain.collect.figures.accuracy import make_accuracy_figure, read_accuracies
 from hvdtrain.collect.figures.scaling import make_scaling_figure
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
-from hvdtrain.collect.literature import make_table_sheet
-from hvdtrain.collect.paper import TABLES, TableNumber, load_paper_table
+from hvdtrain.collect.paper import TABLES
+from hvdtrain.collect.paper_sheets import make_table_sheet
 from hvdtrain.collect.report.chart import Chart, make_chart
-from hvdtrain.collect.report.grid import Grid, make_paper_grid, make_printed_grid, make_runs_grid
+from hvdtrain.collect.report.grid import Grid, make_paper_grid, make_runs_grid
 from hvdtrain.collect.report.runpage import Limits, RunPage, make_run_page
-from hvdtrain.collect.runs import Run, read_run
+from hvdtrain.collect.runs import read_run
 from hvdtrain.collect.store import Incomplete, Malformed
 from hvdtrain.collect.tables import Row, make_rows
+from hvdtrain.plan.ensemble import Ensemble
 from hvdtrain.plan.recipe import load_recipe
 from hvdtrain.plan.record import Record
 
@@ -76,13 +77,15 @@ class Source:
     Attributes:
         results: The folder of all runs.
         runs: The runs that can be believed.
-        skipped: Those that cannot.
+        ensembles: The ensembles that can, each with its folder's name.
+        skipped: What cannot.
         made: When, UTC, ISO 8601.
         version: Of hvdtrain.
     """
 
     results: Path
     runs: Sequence[Record | Incomplete]
+    ensembles: Sequence[tuple[str, Ensemble]]
     skipped: Sequence[Malformed]
     made: str
     version: str
@@ -102,7 +105,10 @@ def make_page(source: Source) -> Page:
         highlights=_highlights(rows),
         skipped=tuple(source.skipped),
         runs=make_runs_grid(rows, names),
-        tables=tuple(_table(number, runs, names) for number in TABLES),
+        tables=tuple(
+            make_paper_grid(make_table_sheet(number, runs, source.ensembles), names)
+            for number in TABLES
+        ),
         charts=_charts(source, rows),
         links=names,
         pages=tuple(
@@ -121,13 +127,6 @@ def make_page(source: Source) -> Page:
 def _id_of(run_id: str) -> str:
     """An id without special characters that stays the same when other runs come."""
     return "run-" + hashlib.sha256(run_id.encode(errors="surrogatepass")).hexdigest()[:12]
-
-
-def _table(number: TableNumber, runs: Sequence[Run], links: dict[str, str]) -> Grid:
-    table = load_paper_table(number)
-    if "snapshot" in table.quantities:
-        return make_printed_grid(table)
-    return make_paper_grid(make_table_sheet(number, runs), links)
 
 
 def _limits(runs: int) -> Limits:

@@ -19,9 +19,10 @@ from hvdtrain.collect.metrics import Metrics
 from hvdtrain.collect.runs import read_run
 from hvdtrain.collect.store import Incomplete
 from hvdtrain.collect.tables import make_rows
+from hvdtrain.plan.evaluation import EvaluationResult
 from hvdtrain.plan.metrics import MetricsLine
 from hvdtrain.plan.recipe import load_recipe
-from hvdtrain.plan.record import EpochResult, EvaluationResult
+from hvdtrain.plan.record import EpochResult
 from tests.collect.records import make_record, make_test_plan, write_metrics, write_plan
 
 

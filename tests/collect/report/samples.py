@@ -6,8 +6,9 @@ from pathlib import Path
 
 from hvdtrain.collect.report.page import Page, Source, make_page
 from hvdtrain.collect.store import Malformed, read_results
+from hvdtrain.plan.evaluation import EvaluationResult
 from hvdtrain.plan.metrics import MetricsLine
-from hvdtrain.plan.record import EpochResult, EvaluationResult, RankPlacement
+from hvdtrain.plan.record import EpochResult, RankPlacement
 from hvdtrain.plan.runplan import RunPlan
 from tests.collect.records import (
     make_record,
@@ -93,6 +94,7 @@ def page_of(results: Path) -> Page:
         Source(
             results=results,
             runs=[one for one in found if not isinstance(one, Malformed)],
+            ensembles=[],
             skipped=[one for one in found if isinstance(one, Malformed)],
             made="2026-01-31T12:00:00Z",
             version="0.1.0",

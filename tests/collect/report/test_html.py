@@ -138,7 +138,9 @@ def hostile(results: Path, text: str) -> Page:
         versions=Versions(**names),
     )
     record = msgspec.structs.replace(record, run_id=text)
-    return make_page(Source(results=results, runs=[record], skipped=[], made="now", version=text))
+    return make_page(
+        Source(results=results, runs=[record], ensembles=[], skipped=[], made="now", version=text)
+    )
 
 
 HOSTILE = (
