@@ -22,6 +22,10 @@ class Entry:
 
 COMMANDS = {
     "render-job": Entry("render_job", "Print the Slurm script of a run."),
+    "submit": Entry("submit", "Submit a run to Slurm."),
+    "sweep": Entry("sweep", "Submit many runs: a matrix of options from a file."),
+    "status": Entry("status", "Show how far all runs are."),
+    "cancel": Entry("cancel", "Cancel the jobs of a run."),
     "systems": Entry("systems", "List the clusters, or show one."),
     "cores": Entry("cores", "Draw the core map of a node."),
     "schedule": Entry("schedule", "Show or draw the learning rate of a recipe."),

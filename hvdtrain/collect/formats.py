@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
 from hvdtrain.collect.sheet import Column, Sheet, Value
+from hvdtrain.plan.text import printable
 
 T = TypeVar("T")
 Format = Literal["md", "csv", "json", "latex", "html"]
@@ -45,17 +46,6 @@ def format_sheets(sheets: Sequence[Sheet[T]], form: Format) -> str:
         return _json(sheets)
     one = {"md": _markdown, "latex": _latex, "csv": _csv, "html": _html}[form]
     return "\n".join(one(sheet) for sheet in sheets)
-
-
-def printable(text: str) -> str:
-    """`text` with every character that a terminal would not print as itself written as `\\xNN`.
-
-    Control characters, escape sequences and marks that turn the direction of writing stay
-    visible and have no effect.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _cells(sheet: Sheet[T], escape: Callable[[str], str]) -> list[list[str]]:

@@ -54,13 +54,18 @@ def read_results(results: Path) -> Iterator[Record | Incomplete | Malformed]:
         InputError: `results` is missing, is not a folder, or cannot be read; or it is the folder
             of a single run.
     """
-    for name in _names_in(results):
+    for name in list_results(results):
         found = _read_run(results / name)
         if found is not None:
             yield found
 
 
-def _names_in(results: Path) -> list[str]:
+def list_results(results: Path) -> list[str]:
+    """The names in a results folder, sorted.
+
+    Raises:
+        InputError: As of `read_results`.
+    """
     try:
         names = sorted(os.listdir(results))
     except NotADirectoryError:
@@ -71,7 +76,7 @@ def _names_in(results: Path) -> list[str]:
     except OSError as error:
         raise InputError("RESULTS", str(results), _reason(error)) from None
     if RECORD_FILE in names or PLAN_FILE in names:
-        fix = f"hvdtrain collect {results.resolve().parent}"
+        fix = f"use {results.resolve().parent}"
         raise InputError("RESULTS", str(results), "the folder above: this is one run's own", fix)
     return names
 
@@ -82,10 +87,10 @@ def read_ensembles(results: Path) -> Iterator[tuple[str, Ensemble] | Malformed]:
     Raises:
         InputError: As of `read_results`.
     """
-    for name in _names_in(results):
+    for name in list_results(results):
         path = results / name / ENSEMBLE_FILE
         if os.path.exists(path):
-            found = _read(path, _ENSEMBLE)
+            found = read_file(path, _ENSEMBLE)
             yield found if isinstance(found, Malformed) else (name, found)
 
 
@@ -122,7 +127,7 @@ def _read_run(folder: Path) -> Record | Incomplete | Malformed | None:
 
 
 def _read_plan(path: Path) -> Incomplete | Malformed:
-    plan = _read(path, _PLAN)
+    plan = read_file(path, _PLAN)
     if isinstance(plan, Malformed):
         return plan
     contradiction = _plan_contradiction(plan)
@@ -132,7 +137,7 @@ def _read_plan(path: Path) -> Incomplete | Malformed:
 
 
 def _read_record(path: Path) -> Record | Malformed:
-    record = _read(path, _RECORD)
+    record = read_file(path, _RECORD)
     if isinstance(record, Malformed):
         return record
     contradiction = _contradiction(record, path.parent.name) or _plan_contradiction(record.plan)
@@ -159,7 +164,8 @@ def _contradiction(record: Record, folder: str) -> str | None:
     return None
 
 
-def _read(path: Path, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
+def read_file(path: Path, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
+    """What is in a file of a run, or why it cannot be believed."""
     try:
         data = read_regular(path)
     except OSError as error:

@@ -50,11 +50,12 @@ def command(runs: tuple[Path, ...], data: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(ensemble)).decode())
     else:
-        click.echo(_table(ensemble), nl=False)
+        click.echo(format_table(ensemble), nl=False)
     print(f"ensemble: {path}", file=sys.stderr)
 
 
-def _table(ensemble: Ensemble) -> str:
+def format_table(ensemble: Ensemble) -> str:
+    """Table XI in Markdown: accuracies in percent, as the paper prints them."""
     lines = [("number", "run", "loss", "top-1 %", "top-5 %")]
     lines += [
         (

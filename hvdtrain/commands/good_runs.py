@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from hvdtrain.collect.formats import printable
 from hvdtrain.collect.store import Incomplete, Malformed, read_ensembles, read_results
 from hvdtrain.errors import RunError
 from hvdtrain.plan.ensemble import Ensemble
 from hvdtrain.plan.record import Record
+from hvdtrain.plan.text import printable
 
 
 def good_runs(results: Path, skipped: list[Malformed]) -> Iterator[Record | Incomplete]:

@@ -2,7 +2,8 @@
 
 `plan.json` is written when a run starts, `metrics.jsonl` grows while it runs, `record.json` is
 written when it ends. A folder with a plan and no record is a run that was cut off or interrupted,
-and can be continued from its last checkpoint; so can one that failed.
+and can be continued from its last checkpoint; so can one that failed. `submission.json` and
+`job.sh` are there before all of these when the run was submitted to Slurm.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ SCHEMA_VERSION: Final = 1
 PLAN_FILE = "plan.json"
 METRICS_FILE = "metrics.jsonl"
 RECORD_FILE = "record.json"
+SUBMISSION_FILE = "submission.json"
+SCRIPT_FILE = "job.sh"
 
 Kind = Literal["measured", "synthetic", "forecast"]
 Status = Literal["completed", "failed", "interrupted", "diverged"]

@@ -42,12 +42,12 @@ def run_collapses(options: CollapseOptions, seat: Seat) -> None:
         RunError: A run failed. Other ranks may be waiting for this one: the caller must end them.
         Interrupted: A signal asked the run to end; the same command goes on.
     """
-    for number in from_first(lambda: _numbers(options), seat.world):
+    for number in from_first(lambda: find_numbers(options), seat.world):
         one = dataclasses.replace(options, snapshot=number)
-        carry_out(seat, options, functools.partial(_begin, one, seat.world))
+        carry_out(seat, options, functools.partial(begin_collapse, one, seat.world))
 
 
-def _numbers(options: CollapseOptions) -> list[int]:
+def find_numbers(options: CollapseOptions) -> list[int]:
     """The snapshots to collapse."""
     folder = options.run / SNAPSHOTS_FOLDER
     found = find_snapshots(folder)
@@ -79,7 +79,7 @@ def _collapse_id(run: Path, number: int) -> str:
     return f"{run.resolve().name}-collapse-{number}"
 
 
-def _begin(options: CollapseOptions, world: World) -> Opened:
+def begin_collapse(options: CollapseOptions, world: World) -> Opened:
     """The plan and folder of one collapse, and the state that it begins with or goes on from."""
     assert options.snapshot is not None
     snapshot = _read_snapshot(options.run, options.snapshot)

@@ -14,7 +14,14 @@ import msgspec
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.decode import load_json
 from hvdtrain.plan.metrics import MetricsLine
-from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, Record
+from hvdtrain.plan.record import (
+    METRICS_FILE,
+    PLAN_FILE,
+    RECORD_FILE,
+    SCRIPT_FILE,
+    SUBMISSION_FILE,
+    Record,
+)
 from hvdtrain.plan.runplan import RunPlan
 
 
@@ -35,8 +42,12 @@ class RunFolder:
         path = results / run_id
         try:
             path.mkdir(parents=True, exist_ok=True)
-            # A run that was cut off before its plan was there leaves a hidden file, if any.
-            taken = any(not name.startswith(".") for name in os.listdir(path))
+            # A run that was cut off before its plan was there leaves a hidden file, if any; one
+            # that was submitted waits with its script.
+            taken = any(
+                not name.startswith(".") and name not in (SCRIPT_FILE, SUBMISSION_FILE)
+                for name in os.listdir(path)
+            )
         except FileExistsError:
             taken = True
         except OSError as error:

@@ -223,7 +223,11 @@ def _make_keeper(
 
 def _opening(plan: RunPlan, session: Session) -> str:
     origin = plan.origin
-    begins = f"from snapshot {origin.snapshot} of {origin.run_id}, " if origin else ""
+    begins = (
+        f"from snapshot {origin.snapshot} of {origin.run_id} at step {origin.step}, "
+        if origin
+        else ""
+    )
     return (
         f"{plan.model.name} {plan.model.image_size}x{plan.model.image_size} "
         f"{plan.model.precision}, {plan.recipe.name}, {begins}"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hvdtrain.errors import HvdtrainError
-from hvdtrain.plan.ensemble import Ensemble
 from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
@@ -18,6 +17,7 @@ from hvdtrain.train.options import CollapseOptions, EnsembleOptions, TrainOption
 from hvdtrain.train.pinning import pin_process, read_pins
 
 if TYPE_CHECKING:
+    from hvdtrain.plan.ensemble import Ensemble
     from hvdtrain.train.seat import Seat
 
 T = TypeVar("T")

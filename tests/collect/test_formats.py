@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvdtrain.collect.formats import Format, format_sheets, printable
+from hvdtrain.collect.formats import Format, format_sheets
 from hvdtrain.collect.runs import read_run
 from hvdtrain.collect.store import Incomplete
 from hvdtrain.collect.tables import Row, make_rows, make_sheet
 from hvdtrain.plan.record import Record
+from hvdtrain.plan.text import printable
 from tests.collect.records import make_record, make_test_plan
 
 RUNS: list[Record | Incomplete] = [

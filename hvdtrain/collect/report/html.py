@@ -11,8 +11,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from hvdtrain.collect.formats import printable
 from hvdtrain.collect.report.page import Page
+from hvdtrain.plan.text import printable
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 

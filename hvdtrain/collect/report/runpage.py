@@ -19,11 +19,9 @@ from hvdtrain.collect.report.coremap import CoreMapView, make_core_map_view
 from hvdtrain.collect.report.grid import Cell, Column, Grid
 from hvdtrain.collect.store import Incomplete, Malformed, read_regular
 from hvdtrain.errors import InputError
-from hvdtrain.plan.record import EpochResult, RankPlacement, Record
+from hvdtrain.plan.record import SCRIPT_FILE, EpochResult, RankPlacement, Record
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.units import format_cpu_list, format_duration
-
-SCRIPT_FILE = "job.sh"
 
 _LONGEST_SCRIPT = 200_000
 _SHOWN_HOSTS = 4

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hvdtrain.collect.formats import printable
 from hvdtrain.collect.report.html import Live, render_page
 from hvdtrain.collect.report.page import Page, Source, make_page
 from hvdtrain.plan.record import Versions
+from hvdtrain.plan.text import printable
 from tests.collect.records import make_record, make_test_plan, write_metrics, write_record
 from tests.collect.report.samples import metrics, page_of, write_results
 
