@@ -35,6 +35,8 @@ COMMANDS = {
     "ensemble": Entry("ensemble", "Average the predictions of the models of runs."),
     "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),
     "collect": Entry("collect", "Print the paper's tables from the records of runs."),
+    "plot": Entry("plot", "Draw the paper's figures, with your runs over them."),
+    "report": Entry("report", "Write one page of HTML about all runs, or show it live."),
     "doctor": Entry("doctor", "Check the installation and this machine."),
 }
 

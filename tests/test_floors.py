@@ -115,6 +115,7 @@ finally:
         ("sweep {jobs}/sweeps/table-05.toml --dry-run", "run "),
         ("status --results {results}", ""),
         ("cancel --all --results {results}", ""),
+        ("report {results} -o -", "<!DOCTYPE html>"),
     ],
 )
 def test_it_starts_without_the_training_stack(words: str, out: str, tmp_path: Path) -> None:
@@ -126,3 +127,12 @@ def test_it_starts_without_the_training_stack(words: str, out: str, tmp_path: Pa
     loaded = done.stderr.partition("loaded: ")[2].split()
     assert "hvdtrain" in loaded
     assert not {*HEAVY, "matplotlib", "numpy"} & set(loaded)
+
+
+def test_a_figure_is_drawn_without_the_training_stack(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", START, "plot", "scaling", "-o", str(tmp_path / "figure.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = done.stderr.partition("loaded: ")[2].split()
+    assert "matplotlib" in loaded
+    assert not HEAVY & set(loaded)

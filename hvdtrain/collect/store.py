@@ -170,7 +170,7 @@ def _contradiction(record: Record, folder: str) -> str | None:
 def read_file(path: Path, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
     """What is in a file of a run, or why it cannot be believed."""
     try:
-        data = _read_regular(path)
+        data = read_regular(path)
     except OSError as error:
         return Malformed(path=path, reason=_reason(error))
     if isinstance(data, Malformed):
@@ -184,7 +184,12 @@ def read_file(path: Path, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
     return Malformed(path=path, reason=_newer_schema(data) or reason)
 
 
-def _read_regular(path: Path) -> bytes | Malformed:
+def read_regular(path: Path) -> bytes | Malformed:
+    """The bytes of a file, unless it is a pipe or a device, which would never end.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file.
+    """
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > _MAX_BYTES:
             return Malformed(path=path, reason=f"larger than {_MAX_BYTES >> 20} MiB")

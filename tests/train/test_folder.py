@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from hvdtrain.errors import InputError, RunError
+from hvdtrain.plan.metrics import MetricsLine
 from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE
-from hvdtrain.train.folder import MetricsLine, RunFolder
+from hvdtrain.train.folder import RunFolder
 from tests.samples import sample_plan, sample_record
 
 
