@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
 
 from hvdtrain.errors import HvdtrainError
+from hvdtrain.plan.attempt import FAILURE_FILE
 from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
@@ -41,10 +43,22 @@ def start_rank(options: TrainOptions) -> None:
             print(f"hvdtrain: {stop}", file=sys.stderr, flush=True)
         sys.exit(INTERRUPTED_EXIT_CODE)
     except Exception as error:
+        if isinstance(error, HvdtrainError):
+            _leave_failure(options, error)
         if launch.ranks == 1 and isinstance(error, HvdtrainError):
             raise
         _tell(error, launch)
         _end(launch, error.exit_code if isinstance(error, HvdtrainError) else 1)
+
+
+def _leave_failure(options: TrainOptions, error: HvdtrainError) -> None:
+    """Tell the job's script that another start would end in the same way.
+
+    The exit code cannot: a launcher that ends the other ranks gives back what they died of.
+    """
+    if options.run_id is not None:
+        with contextlib.suppress(OSError):
+            (options.results / options.run_id / FAILURE_FILE).write_text(f"{error}\n")
 
 
 def _tell(error: Exception, launch: Launch) -> None:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,8 +96,8 @@ def start_munge() -> Iterator[Path]:
         places = ("socket", "pid-file", "log-file", "seed-file")
         words = [f"--{place}={folder / place}" for place in places]
         words = ["munged", "--foreground", "--force", f"--key-file={key}", *words]
-        stack.enter_context(_daemon(words, {**os.environ, "PATH": PATH}, folder / "output"))
-        _wait_for(lambda: (folder / "socket").exists(), folder / "output")
+        stack.enter_context(daemon(words, {**os.environ, "PATH": PATH}, folder / "output"))
+        wait_until(lambda: (folder / "socket").exists(), folder / "output")
         yield folder / "socket"
 
 
@@ -107,10 +107,10 @@ def start_cluster(system: System, munge: Path) -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="slurm."))
     try:
         conf = folder / "slurm.conf"
-        conf.write_text(make_conf(system, munge, folder, _free_port()))
+        conf.write_text(make_conf(system, munge, folder, free_port()))
         environ = slurm_environ(conf)
-        with _daemon(["slurmctld", "-D", "-i", "-c"], environ, folder / "output"):
-            _wait_for(lambda: _answers(environ), folder / "output")
+        with daemon(["slurmctld", "-D", "-i", "-c"], environ, folder / "output"):
+            wait_until(lambda: _answers(environ), folder / "output")
             yield Cluster(conf)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -172,7 +172,18 @@ def _partition_lines(entries: tuple[Partition, ...]) -> Iterator[str]:
 
 
 @contextmanager
-def _daemon(words: list[str], environ: dict[str, str], output: Path) -> Iterator[None]:
+def daemon(
+    words: list[str], environ: Mapping[str, str], output: Path, end: str = "TERM"
+) -> Iterator[None]:
+    """A process that runs as long as the context does, and not longer than the tests.
+
+    Args:
+        words: Its command line.
+        environ: Its environment.
+        output: Where what it prints goes.
+        end: Name of the signal that ends it.
+    """
+    words = ["setpriv", "--pdeathsig", end, *words]
     with output.open("wb") as stream:
         process = subprocess.Popen(
             words, env=environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
@@ -180,7 +191,7 @@ def _daemon(words: list[str], environ: dict[str, str], output: Path) -> Iterator
     try:
         yield
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.Signals[f"SIG{end}"])
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
@@ -188,7 +199,12 @@ def _daemon(words: list[str], environ: dict[str, str], output: Path) -> Iterator
             process.wait()
 
 
-def _wait_for(ready: Callable[[], bool], output: Path) -> None:
+def wait_until(ready: Callable[[], bool], output: Path) -> None:
+    """Wait for a daemon.
+
+    Raises:
+        TimeoutError: It takes too long; holds what it printed.
+    """
     end = time.monotonic() + START_SECONDS
     while not ready():
         if time.monotonic() > end:
@@ -203,7 +219,8 @@ def _answers(environ: dict[str, str]) -> bool:
     return "is UP" in done.stdout
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
