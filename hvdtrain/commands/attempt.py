@@ -79,7 +79,9 @@ def _why_over(folder: Path) -> str:
     """Why another start would change nothing; empty: it may."""
     failure = folder / FAILURE_FILE
     if failure.exists():
-        return failure.read_text(errors="replace").splitlines()[0]
+        # A full disk may have left it empty.
+        said = failure.read_text(errors="replace").splitlines()
+        return said[0] if said else "its ranks have said why"
     record = folder / RECORD_FILE
     if record.exists() and load_json(record, Record).status == "completed":
         return "the run is completed"

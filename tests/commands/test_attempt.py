@@ -81,6 +81,8 @@ def test_a_failure_that_would_come_again_is_not_repeated(job: Job) -> None:
     (job.folder / FAILURE_FILE).write_text("the disk is full\n  fix: make room\n")
     error = job.end("--requeue").exception
     assert "not started again: the disk is full" in str(error)
+    (job.folder / FAILURE_FILE).write_text("")
+    assert isinstance(job.end("--requeue").exception, RunError)
     assert not job.requeued.exists()
     # Who submits it again has done something about it.
     assert job.begin().exit_code == 0

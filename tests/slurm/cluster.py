@@ -19,6 +19,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from hvdtrain.plan.system import Partition, System
 
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
@@ -149,9 +151,22 @@ def make_conf(system: System, munge: Path, folder: Path, port: int) -> str:
         f"RealMemory={node.memory_gb * 1000}" + (f" Features={features}" if features else ""),
         "PartitionName=DEFAULT Nodes=ALL OverSubscribe=EXCLUSIVE State=DOWN",
         *_partition_lines(system.partition),
+        *_partition_lines(apart(system).partition),
     ]
     (folder / "state").mkdir()
     return "\n".join(lines) + "\n"
+
+
+def apart(system: System) -> System:
+    """The system with a Slurm partition of its own for every way to submit.
+
+    So each has its own limits, also where a site has several QOSes in one partition.
+    """
+    entries = (
+        msgspec.structs.replace(entry, partition=f"apart-{entry.name}", qos=None)
+        for entry in system.partition
+    )
+    return msgspec.structs.replace(system, partition=tuple(entries))
 
 
 def _partition_lines(entries: tuple[Partition, ...]) -> Iterator[str]:
@@ -174,7 +189,7 @@ def _partition_lines(entries: tuple[Partition, ...]) -> Iterator[str]:
 @contextmanager
 def daemon(
     words: list[str], environ: Mapping[str, str], output: Path, end: str = "TERM"
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process that runs as long as the context does, and not longer than the tests.
 
     Args:
@@ -189,7 +204,7 @@ def daemon(
             words, env=environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
         )
     try:
-        yield
+        yield process
     finally:
         process.send_signal(signal.Signals[f"SIG{end}"])
         try:

@@ -24,12 +24,16 @@ SPARE = ("n3", "n4", "n5")
 NODES = (*PAIR, *SPARE)
 CPUS = 16
 
+LONG_SECONDS = 400
+"""A start takes 10 seconds of an idle machine, and a minute of a busy one."""
+
 # The first process of a node: it names the node, starts slurmd and reaps what is left by others.
 _NODE = """
 hostname "$1"
 mount --bind "$2/hosts" /etc/hosts
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777,size=64k tmpfs "$2/tiny"
+mount -t tmpfs -o mode=1777,size=8m tmpfs "$2/small"
 slurmd -D -N "$1" &
 while kill -0 $! 2>/dev/null; do wait $!; done
 """
@@ -45,11 +49,24 @@ class Nodes:
 
     Attributes:
         conf: Its slurm.conf.
-        tiny: A folder that has room for 64 KB on every node.
+        tiny: On every node, a file system of its own with room for 64 KB.
+        small: The same, 8 MB.
+        processes: The first process of every node.
     """
 
     conf: Path
     tiny: Path
+    small: Path
+    processes: Mapping[str, int]
+
+    def seen(self, name: str, path: Path) -> Path:
+        """A path on a node, as everybody can reach it."""
+        return Path(f"/proc/{self.processes[name]}/root{path}")
+
+    def on_node(self, name: str, *words: str) -> None:
+        """Run a command among the file systems of a node."""
+        target = f"--target={self.processes[name]}"
+        subprocess.run(["nsenter", target, "--mount", *words], check=True, timeout=60)
 
     def run(self, *words: str, given: str = "", **variables: str) -> str:
         """Standard output of a command of Slurm."""
@@ -76,7 +93,7 @@ class Nodes:
         return dict(re.findall(r"(\S+?)=(\S*)", said))
 
     def wait_for(
-        self, what: str, ready: Callable[[], bool], job: str, seconds: float = 120
+        self, what: str, ready: Callable[[], bool], job: str, seconds: float = LONG_SECONDS
     ) -> None:
         """Wait until something is true of a job that is not over.
 
@@ -91,7 +108,7 @@ class Nodes:
                 raise AssertionError(f"{what}: {shown}\n{self.output(job)}")
             time.sleep(0.1)
 
-    def wait_for_end(self, job: str, seconds: float = 120) -> dict[str, str]:
+    def wait_for_end(self, job: str, seconds: float = LONG_SECONDS) -> dict[str, str]:
         """What Slurm says of a job when it is over."""
         end = time.monotonic() + seconds
         while (shown := self.show(job))["JobState"] in _ACTIVE:
@@ -126,19 +143,23 @@ def start_nodes(munge: Path) -> Iterator[Nodes]:
         (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n")
         addresses = "".join(f"{_address(name)} {name}\n" for name in NODES)
         (folder / "hosts").write_text(Path("/etc/hosts").read_text() + addresses)
-        (folder / "tiny").mkdir()
+        for name in ("tiny", "small"):
+            (folder / name).mkdir()
         # What a daemon has in its environment, its jobs get.
         environ = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "SLURM_CONF": str(conf)}
-        nodes = Nodes(conf, folder / "tiny")
         with ExitStack() as stack:
             log = folder / "slurmctld.out"
             stack.enter_context(daemon(["slurmctld", "-D", "-i", "-c"], environ, log))
+            outer = {}
             for name in NODES:
                 words = ["--mount-proc", "bash", "-c", _NODE, "node", name, str(folder)]
                 log = folder / f"{name}.out"
                 # unshare does not pass a SIGTERM on; its death is that of the node.
-                stack.enter_context(daemon([*_NAMESPACES, *words], environ, log, "KILL"))
+                words = [*_NAMESPACES, *words]
+                outer[name] = stack.enter_context(daemon(words, environ, log, "KILL"))
             wait_until(lambda: _idle(environ), log)
+            processes = {name: _only_child(process.pid) for name, process in outer.items()}
+            nodes = Nodes(conf, folder / "tiny", folder / "small", processes)
             yield nodes
             _cancel_all(nodes)
     finally:
@@ -175,7 +196,10 @@ def _make_conf(munge: Path, folder: Path) -> str:
         "MailProg=/bin/true",
         # The nodes have the cores that they are said to have.
         "SlurmdParameters=config_overrides",
-        "ReturnToService=2",
+        # Jobs are asked about long after their end.
+        "MinJobAge=86400",
+        # A node that was set down stays so.
+        "ReturnToService=1",
         "SlurmdTimeout=20",
         "KillWait=20",
         *(
@@ -194,6 +218,11 @@ def _make_conf(munge: Path, folder: Path) -> str:
 
 def _address(name: str) -> str:
     return f"127.77.0.{NODES.index(name) + 1}"
+
+
+def _only_child(process: int) -> int:
+    (child,) = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return int(child)
 
 
 def _idle(environ: Mapping[str, str]) -> bool:
