@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import importlib
 import os
 import sys
 import traceback
@@ -14,6 +16,13 @@ from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
 from hvdtrain.train.options import TrainOptions
 from hvdtrain.train.pinning import pin_process, read_pins
+
+JOIN_SECONDS = 60.0
+"""How long a rank waits for the others to start MPI, and a tenth of a second more for each of them.
+
+One that dies before it has joined is not always seen by the launcher: Intel's mpirun waits for
+ever when another rank of the same node goes on.
+"""
 
 
 def start_rank(options: TrainOptions) -> None:
@@ -33,8 +42,13 @@ def start_rank(options: TrainOptions) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CCL_LOG_LEVEL", "error")
     itex = enable_itex()
+    # From a cold file system this may take minutes, and here no rank waits for another.
+    importlib.import_module("tensorflow")
+    # Inside MPI no Python runs, so no handler and no thread of ours could end the wait.
+    faulthandler.dump_traceback_later(JOIN_SECONDS + launch.ranks / 10, exit=True)
     from hvdtrain.train.session import run_session
 
+    faulthandler.cancel_dump_traceback_later()
     try:
         run_session(options, launch, pins, itex)
     except Interrupted as stop:
