@@ -32,8 +32,8 @@ Example:
 def command(moment: str, results: Path, run_id: str, requeue: bool) -> None:
     """Called by a job's script; nobody else needs it.
 
-    `begin`, before the ranks start, counts the starts and fails when there were three restarts
-    from the same checkpoint.
+    `begin`, before the ranks start, counts the job's restarts and fails when there were three from
+    the same checkpoint. A job that was submitted anew begins at nought.
 
     `end`, when the ranks did not end well, puts the job back into the queue, unless the run is
     over, has failed in a way that another start would repeat, or has not come further in three
@@ -48,7 +48,8 @@ def command(moment: str, results: Path, run_id: str, requeue: bool) -> None:
 
 def _begin(folder: Path) -> None:
     step = newest_step(folder / CHECKPOINTS_FOLDER)
-    attempt = next_attempt(read_attempt(folder), step)
+    is_restart = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+    attempt = next_attempt(read_attempt(folder) if is_restart else None, step)
     if attempt.is_one_too_many:
         raise _no_progress(folder, step)
     write_attempt(folder, attempt)
@@ -93,8 +94,8 @@ def _no_progress(folder: Path, step: int) -> RunError:
     return RunError(
         f"{folder.name} was started again {MOST_RESTARTS} times from {where} and wrote no newer "
         "checkpoint: the job stops here",
-        f"find out why in its output; to try again, remove {folder}/.attempt and submit the same "
-        f"script with HVDTRAIN_RUN_ID={folder.name}",
+        "find out why in its output; to try again, submit the same script with "
+        f"HVDTRAIN_RUN_ID={folder.name}",
     )
 
 

@@ -65,7 +65,7 @@ def next_attempt(before: Attempt | None, step: int) -> Attempt:
     """The start after another one.
 
     Args:
-        before: The one before; None: this is the first.
+        before: The one before it in this job; None: this is the first.
         step: Of the newest checkpoint now.
     """
     if before is None:

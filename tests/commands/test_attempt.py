@@ -23,6 +23,8 @@ class Job:
         self.requeued = tmp_path / "requeued"
         self.scontrol = tmp_path / "scontrol"
         self.answer("exit 0")
+        self.starts = 0
+        self.setenv = monkeypatch.setenv
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
         monkeypatch.setenv("SLURM_JOB_ID", "7")
 
@@ -31,6 +33,8 @@ class Job:
         self.scontrol.chmod(0o755)
 
     def begin(self) -> Result:
+        self.setenv("SLURM_RESTART_COUNT", str(self.starts))
+        self.starts += 1
         return self._call("begin")
 
     def end(self, *words: str) -> Result:
@@ -74,6 +78,15 @@ def test_a_crash_loop_is_left_after_three_restarts(job: Job) -> None:
     assert isinstance(job.begin().exception, RunError)
     job.save(1)
     assert job.begin().exit_code == 0
+
+
+def test_a_job_that_is_submitted_anew_begins_to_count_anew(job: Job) -> None:
+    for _ in range(2 + MOST_RESTARTS):
+        done = job.begin()
+    assert done.exit_code == 1
+    job.starts = 0
+    assert job.begin().exit_code == 0
+    assert job.end("--requeue").exit_code == 0
 
 
 def test_a_failure_that_would_come_again_is_not_repeated(job: Job) -> None:

@@ -69,14 +69,14 @@ run_id=hvdtrain-archer2-64n-b2048-$SLURM_JOB_ID
 run_id=${HVDTRAIN_RUN_ID:-$run_id}
 mkdir -p -- "$results/$run_id"
 
-# Before the time limit Slurm sends USR1 to this shell, and TERM when the job is cancelled. Either way
-# the ranks find the file, stop after their step, write a checkpoint and end with status 85. A file,
+# Before the time limit Slurm sends USR1 to this shell, and TERM when the job is cancelled. The ranks
+# find the file, stop after their step, write a checkpoint and end with status 85. It is a file,
 # because not every launcher passes a signal on.
 stop=$results/$run_id/.stop
 cancelled=
 rm -f -- "$stop"
-trap 'touch -- "$stop"' USR1
-trap 'touch -- "$stop"; cancelled=yes' TERM
+trap 'touch -- "$stop" || true' USR1
+trap 'touch -- "$stop" || true; cancelled=yes' TERM
 
 # This ends a job that was started again three times and did not come further.
 "$HVDTRAIN" attempt begin --results "$results" --run-id "$run_id"
@@ -147,6 +147,7 @@ wait "$ranks" && status=0 || status=$?
 if [ "$status" != 0 ] && [ -z "$cancelled" ]; then
     (remove_data) || true
     trap - EXIT
-    "$HVDTRAIN" attempt end --requeue --results "$results" --run-id "$run_id" || true
+    "$HVDTRAIN" attempt end --requeue \
+        --results "$results" --run-id "$run_id" || true
 fi
 exit "$status"
