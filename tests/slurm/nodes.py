@@ -161,7 +161,6 @@ def start_nodes(munge: Path) -> Iterator[Nodes]:
             processes = {name: _only_child(process.pid) for name, process in outer.items()}
             nodes = Nodes(conf, folder / "tiny", folder / "small", processes)
             yield nodes
-            _cancel_all(nodes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -235,8 +234,3 @@ def _idle(environ: Mapping[str, str]) -> bool:
         check=False,
     )
     return {f"{name} idle" for name in NODES} == set(done.stdout.split("\n")) - {""}
-
-
-def _cancel_all(nodes: Nodes) -> None:
-    """Let the jobs end in order, so that what they staged goes with them."""
-    nodes.run("scancel", "--signal=KILL", "--full", "--user=root")
