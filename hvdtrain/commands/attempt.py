@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.plan.attempt import FAILURE_FILE, MOST_RESTARTS, next_attempt
+from hvdtrain.plan.attempt import MOST_RESTARTS, failure_file, next_attempt
 from hvdtrain.plan.decode import load_json
 from hvdtrain.plan.record import RECORD_FILE, Record
 from hvdtrain.plan.text import require_name
@@ -53,7 +53,7 @@ def _begin(folder: Path) -> None:
     if attempt.is_one_too_many:
         raise _no_progress(folder, step)
     write_attempt(folder, attempt)
-    (folder / FAILURE_FILE).unlink(missing_ok=True)
+    (folder / failure_file(_job())).unlink(missing_ok=True)
 
 
 def _end(folder: Path, requeue: bool) -> None:
@@ -78,7 +78,7 @@ def _end(folder: Path, requeue: bool) -> None:
 
 def _why_over(folder: Path) -> str:
     """Why another start would change nothing; empty: it may."""
-    failure = folder / FAILURE_FILE
+    failure = folder / failure_file(_job())
     if failure.exists():
         # A full disk may have left it empty.
         said = failure.read_text(errors="replace").splitlines()

@@ -21,9 +21,6 @@ ATTEMPT_FILE = ".attempt"
 STOP_FILE = ".stop"
 """In the run's folder: while it is there, the ranks end after their step, with a checkpoint."""
 
-FAILURE_FILE = ".failure"
-"""In the run's folder: why the ranks ended, when starting them again would not help."""
-
 MOST_RESTARTS = 3
 """From the same checkpoint."""
 
@@ -34,6 +31,14 @@ LEAVING_SECONDS = 180
 """For a checkpoint on a busy file system, the end of all ranks, and removing staged data."""
 
 Count = Annotated[int, Meta(ge=0)]
+
+
+def failure_file(job: str) -> str:
+    """In the run's folder: why a job's ranks ended, when starting them again would not help.
+
+    It has the job's number, because another job may fail just because this one is at work.
+    """
+    return f".failure-{job}"
 
 
 class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -10,7 +10,7 @@ import sys
 import traceback
 
 from hvdtrain.errors import HvdtrainError
-from hvdtrain.plan.attempt import FAILURE_FILE
+from hvdtrain.plan.attempt import failure_file
 from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
@@ -70,9 +70,10 @@ def _leave_failure(options: TrainOptions, error: HvdtrainError) -> None:
 
     The exit code cannot: a launcher that ends the other ranks gives back what they died of.
     """
-    if options.run_id is not None:
+    job = os.environ.get("SLURM_JOB_ID")
+    if options.run_id is not None and job:
         with contextlib.suppress(OSError):
-            (options.results / options.run_id / FAILURE_FILE).write_text(f"{error}\n")
+            (options.results / options.run_id / failure_file(job)).write_text(f"{error}\n")
 
 
 def _tell(error: Exception, launch: Launch) -> None:

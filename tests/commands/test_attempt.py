@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from hvdtrain.commands.attempt import command
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.plan.attempt import ATTEMPT_FILE, FAILURE_FILE, MOST_RESTARTS
+from hvdtrain.plan.attempt import ATTEMPT_FILE, MOST_RESTARTS, failure_file
 from hvdtrain.plan.record import RECORD_FILE
 from tests.samples import sample_record
 
@@ -91,13 +91,14 @@ def test_a_job_that_is_submitted_anew_begins_to_count_anew(job: Job) -> None:
 
 def test_a_failure_that_would_come_again_is_not_repeated(job: Job) -> None:
     job.begin()
-    (job.folder / FAILURE_FILE).write_text("the disk is full\n  fix: make room\n")
+    failure = job.folder / failure_file("7")
+    failure.write_text("the disk is full\n  fix: make room\n")
     error = job.end("--requeue").exception
     assert "not started again: the disk is full" in str(error)
-    (job.folder / FAILURE_FILE).write_text("")
+    failure.write_text("")
     assert isinstance(job.end("--requeue").exception, RunError)
     assert not job.requeued.exists()
-    # Who submits it again has done something about it.
+    # Who starts it again has done something about it.
     assert job.begin().exit_code == 0
     assert job.end("--requeue").exit_code == 0
 
@@ -141,5 +142,5 @@ def test_outside_a_job_there_is_nothing_to_requeue(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SLURM_JOB_ID")
-    job.begin()
-    assert isinstance(job.end("--requeue").exception, InputError)
+    for done in (job.begin(), job.end("--requeue")):
+        assert isinstance(done.exception, InputError)

@@ -201,6 +201,9 @@ def _make_conf(munge: Path, folder: Path) -> str:
         "ReturnToService=1",
         "SlurmdTimeout=20",
         "KillWait=20",
+        # A node answers when a step has ended. One that seems not to answer is told again, and the
+        # step of that number may by then be one of the restarted job.
+        "MessageTimeout=60",
         *(
             f"NodeName={name} NodeHostName=localhost NodeAddr={_address(name)} "
             f"Port={free_port()} Sockets=1 CoresPerSocket={CPUS} RealMemory=1000"
