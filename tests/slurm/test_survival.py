@@ -138,6 +138,8 @@ class Submitter:
         seen: Path | None = None,
         **request: Any,
     ) -> Job:
+        # Ranks are found by it among all processes of the machine.
+        name = f"{name}-{os.getpid()}"
         system = load_system("pair", SYSTEMS)
         assert system.slurm is not None
         options = ("--mpi=pmi2",) if launcher == "srun" else ()
