@@ -357,10 +357,9 @@ def test_a_full_disk_and_a_folder_that_may_not_be_written_lose_nothing(
     job = submit("full", **request)
     job.wait_for_step(MIDDLE)
     ballast = seen / "ballast"
-    with ballast.open("wb") as file, contextlib.suppress(OSError):
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
-            file.flush()
     assert_failed(job, "cannot be written: No space left on device")
     ballast.unlink()
 
