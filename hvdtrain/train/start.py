@@ -8,14 +8,21 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hvdtrain.errors import HvdtrainError
 from hvdtrain.plan.attempt import failure_file
 from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
-from hvdtrain.train.options import TrainOptions
+from hvdtrain.train.options import CollapseOptions, EnsembleOptions, TrainOptions
 from hvdtrain.train.pinning import pin_process, read_pins
+
+if TYPE_CHECKING:
+    from hvdtrain.plan.ensemble import Ensemble
+    from hvdtrain.train.seat import Seat
 
 JOIN_SECONDS = 60.0
 """How long a rank waits for the others to start MPI, and a tenth of a second more for each of them.
@@ -25,13 +32,53 @@ ever when another rank of the same node goes on.
 """
 
 
-def start_rank(options: TrainOptions) -> None:
-    """Train as the rank that the launcher made of this process. Returns when the run is done.
+T = TypeVar("T")
+
+
+def start_training(options: TrainOptions) -> None:
+    """`hvdtrain train`; see `_start_rank`."""
+
+    def work(seat: Seat) -> None:
+        from hvdtrain.train.training import run_training
+
+        run_training(options, seat)
+
+    _start_rank(work, options.results / options.run_id if options.run_id else None)
+
+
+def start_collapses(options: CollapseOptions) -> None:
+    """`hvdtrain collapse`; see `_start_rank`."""
+
+    def work(seat: Seat) -> None:
+        from hvdtrain.train.collapse import run_collapses
+
+        run_collapses(options, seat)
+
+    _start_rank(work)
+
+
+def start_ensemble(options: EnsembleOptions) -> tuple[Path, Ensemble] | None:
+    """`hvdtrain ensemble`; see `_start_rank`. The file and what it holds on rank 0, else None."""
+
+    def work(seat: Seat) -> tuple[Path, Ensemble] | None:
+        from hvdtrain.train.ensemble import run_ensemble
+
+        return run_ensemble(options, seat)
+
+    return _start_rank(work)
+
+
+def _start_rank(work: Callable[[Seat], T], run_folder: Path | None = None) -> T:
+    """Work as the rank that the launcher made of this process. Returns when the work is done.
 
     When a rank fails, the others would wait for it forever, so it ends them all.
 
+    Args:
+        work: Imports what imports TensorFlow.
+        run_folder: Where a job's script looks for why its run failed; None: nowhere.
+
     Raises:
-        HvdtrainError: The run failed.
+        HvdtrainError: The work failed.
         SystemExit: It was interrupted and can be continued: code 85.
     """
     launch = read_launch(os.environ)
@@ -46,34 +93,38 @@ def start_rank(options: TrainOptions) -> None:
     importlib.import_module("tensorflow")
     # Inside MPI no Python runs, so no handler and no thread of ours could end the wait.
     faulthandler.dump_traceback_later(JOIN_SECONDS + launch.ranks / 10, exit=True)
-    from hvdtrain.train.session import run_session
+    from hvdtrain.train.seat import take_seat
+    from hvdtrain.train.world import leave_world
 
     faulthandler.cancel_dump_traceback_later()
     try:
-        run_session(options, launch, pins, itex)
+        made = work(take_seat(launch, pins, itex))
+        leave_world()
     except Interrupted as stop:
         # All ranks are here: nobody has to be ended.
+        leave_world()
         if launch.rank == 0:
             print(f"hvdtrain: {stop}", file=sys.stderr, flush=True)
         sys.exit(INTERRUPTED_EXIT_CODE)
     except Exception as error:
         if isinstance(error, HvdtrainError):
-            _leave_failure(options, error)
+            _leave_failure(run_folder, error)
         if launch.ranks == 1 and isinstance(error, HvdtrainError):
             raise
         _tell(error, launch)
         _end(launch, error.exit_code if isinstance(error, HvdtrainError) else 1)
+    return made
 
 
-def _leave_failure(options: TrainOptions, error: HvdtrainError) -> None:
+def _leave_failure(run_folder: Path | None, error: HvdtrainError) -> None:
     """Tell the job's script that another start would end in the same way.
 
     The exit code cannot: a launcher that ends the other ranks gives back what they died of.
     """
     job = os.environ.get("SLURM_JOB_ID")
-    if options.run_id is not None and job:
+    if run_folder is not None and job:
         with contextlib.suppress(OSError):
-            (options.results / options.run_id / failure_file(job)).write_text(f"{error}\n")
+            (run_folder / failure_file(job)).write_text(f"{error}\n")
 
 
 def _tell(error: Exception, launch: Launch) -> None:
@@ -82,7 +133,7 @@ def _tell(error: Exception, launch: Launch) -> None:
     print(f"hvdtrain: rank {launch.rank}: {text}", file=sys.stderr, flush=True)
 
 
-def _end(launch: Launch, exit_code: int) -> None:
+def _end(launch: Launch, exit_code: int) -> NoReturn:
     if launch.ranks == 1:
         sys.exit(exit_code)
     from hvdtrain.train.world import abort_world
