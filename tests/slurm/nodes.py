@@ -126,9 +126,13 @@ class Nodes:
 def missing_namespaces() -> str:
     """Why nodes cannot have namespaces of their own here; empty when they can."""
     done = subprocess.run(
-        [*_NAMESPACES, "--mount-proc", "hostname", "probe"], capture_output=True, check=False
+        [*_NAMESPACES, "--mount-proc", "hostname", "probe"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
     )
-    return "" if done.returncode == 0 else "nodes need namespaces of their own: " + str(done.stderr)
+    return f"nodes need namespaces: {done.stderr.strip()}" if done.returncode else ""
 
 
 @contextmanager

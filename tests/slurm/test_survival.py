@@ -200,11 +200,11 @@ def undisturbed(submit: Submitter) -> Job:
     return job
 
 
-def assert_same(job: Job, undisturbed: Job, continued: bool = True) -> None:
+def assert_same(job: Job, undisturbed: Job) -> None:
     """The run was continued, and nobody can tell from its weights."""
     record, other = job.record, undisturbed.record
     assert record.status == "completed"
-    assert bool(record.resumed_at) == continued
+    assert record.resumed_at
     assert record.weights_sha256 == other.weights_sha256 is not None
     assert [epoch.training_loss for epoch in record.epochs] == [
         epoch.training_loss for epoch in other.epochs
