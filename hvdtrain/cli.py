@@ -31,6 +31,7 @@ COMMANDS = {
     "schedule": Entry("schedule", "Show or draw the learning rate of a recipe."),
     "dry-run": Entry("dry_run", "Train for a few steps on this machine."),
     "train": Entry("train", "What every rank runs."),
+    "attempt": Entry("attempt", "What a job does before and after its ranks."),
     "collapse": Entry("collapse", "Make models of an ensemble from a run's snapshots."),
     "ensemble": Entry("ensemble", "Average the predictions of the models of runs."),
     "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),

@@ -89,7 +89,7 @@ class Watcher:
         reporter = Silence()
         agreement = AloneAgreement()
         interval = CheckpointInterval(3600.0, every)
-        keeper = Keeper(interval, agreement, self.note, self.save, True)
+        keeper = Keeper(interval, agreement, self.note, lambda: False, self.save, True)
         hooks = Hooks(self.evaluate, self.lines.append, reporter, keeper, self.keep, self.gather)
         self.plan, self.journey = plan, journey
         batches: Any = itertools.repeat(("images", "labels"))
