@@ -13,7 +13,7 @@ import msgspec
 
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.decode import load_json
-from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, Record
+from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, Record, Straggler
 from hvdtrain.plan.runplan import RunPlan
 
 
@@ -32,6 +32,7 @@ class MetricsLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         top5: Of the evaluation; None on a step.
         evaluation_loss: Of the evaluation; None on a step.
         count: Images of the evaluation; None on a step.
+        stragglers: Ranks for which the others waited in the epoch; empty on a step.
     """
 
     step: int
@@ -45,6 +46,7 @@ class MetricsLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     top5: float | None = None
     evaluation_loss: float | None = None
     count: int | None = None
+    stragglers: tuple[Straggler, ...] = ()
 
 
 class RunFolder:

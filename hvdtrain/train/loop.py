@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 
 from hvdtrain.errors import RunError
-from hvdtrain.plan.record import EpochResult, EvaluationResult
+from hvdtrain.plan.record import EpochResult, EvaluationResult, Straggler
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.clock import StepClock
 from hvdtrain.train.folder import MetricsLine
@@ -61,12 +61,15 @@ class Hooks:
         log: Keeps a line of the metrics.
         reporter: Tells a person.
         keeper: Writes checkpoints and stops the run where it is asked to. Collective.
+        find_stragglers: Names the ranks for which the others waited, from this rank's mean
+            seconds of an update before its reduction. Collective.
     """
 
     evaluate: Callable[[], EvaluationResult]
     log: Callable[[MetricsLine], None]
     reporter: Reporter
     keeper: Keeper
+    find_stragglers: Callable[[float | None], tuple[Straggler, ...]]
 
 
 class TrainingLoop:
@@ -123,6 +126,8 @@ class TrainingLoop:
             journey.seconds = time.perf_counter() - self._started
             self._hooks.keeper.step_ends()
         trained = time.perf_counter()
+        stragglers = self._hooks.find_stragglers(journey.clock.take_own_seconds())
+        evaluating = time.perf_counter()
         evaluation = self._hooks.evaluate()
         evaluated = time.perf_counter()
         if not math.isfinite(evaluation.loss):
@@ -134,7 +139,8 @@ class TrainingLoop:
             training_loss=math.fsum(journey.losses) / len(journey.losses),
             learning_rate=self._schedule.learning_rate(end - 1),
             evaluation=evaluation,
-            evaluation_seconds=evaluated - trained,
+            evaluation_seconds=evaluated - evaluating,
+            stragglers=stragglers,
         )
         journey.epochs.append(result)
         journey.losses, journey.epoch_seconds = [], 0.0
@@ -182,6 +188,7 @@ class TrainingLoop:
                 top5=evaluation.top5,
                 evaluation_loss=evaluation.loss,
                 count=evaluation.count,
+                stragglers=result.stragglers,
             )
         )
         self._hooks.reporter.say(

@@ -44,6 +44,7 @@ from hvdtrain.train.provenance import read_git_commit, read_slurm_job_id, read_v
 from hvdtrain.train.reduce import GradientMean
 from hvdtrain.train.resume import RunMemory
 from hvdtrain.train.step import make_train_step
+from hvdtrain.train.stragglers import StragglerWatch
 from hvdtrain.train.weights import save_weights
 from hvdtrain.train.world import (
     RankAgreement,
@@ -198,7 +199,8 @@ def _train(
     ):
         reporter.say(_opening(plan, session))
         keeper = _make_keeper(session, options, note, memory)
-        hooks = Hooks(evaluate, log, reporter, keeper)
+        watch = StragglerWatch(world, reporter.say)
+        hooks = Hooks(evaluate, log, reporter, keeper, watch.find)
         batches = loaders.watch(pipeline.training(session.journey.step))
         TrainingLoop(plan, step, batches, hooks, session.journey).run()
     session.placement = _gather_placement(world, communication, loaders)

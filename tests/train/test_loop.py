@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from hvdtrain.plan.record import EvaluationResult
+from hvdtrain.plan.record import EvaluationResult, Straggler
 from hvdtrain.train.interrupt import Interrupted, SignalNote
 from hvdtrain.train.keeper import CheckpointInterval, Keeper
 from tests.samples import sample_plan
@@ -38,6 +38,7 @@ class Watcher:
         self.lines: list[Any] = []
         self.said: list[str] = []
         self.saved: list[tuple[int, int]] = []
+        self.own_seconds: list[float | None] = []
         self.note = SignalNote()
         self._losses = itertools.repeat(2.0) if losses is None else iter(losses)
         self._evaluation_loss = evaluation_loss
@@ -55,6 +56,10 @@ class Watcher:
     def evaluate(self) -> EvaluationResult:
         return EvaluationResult(count=16, top1=0.5, top5=1.0, loss=self._evaluation_loss)
 
+    def find_stragglers(self, own_seconds: float | None) -> tuple[Straggler, ...]:
+        self.own_seconds.append(own_seconds)
+        return (Straggler(rank=1, host="n2", seconds=2.0, ratio=1.5),)
+
     def save(self) -> None:
         self.saved.append((self.journey.step, len(self.journey.epochs)))
 
@@ -69,7 +74,7 @@ class Watcher:
         agreement = AloneAgreement()
         interval = CheckpointInterval(3600.0, every)
         keeper = Keeper(interval, agreement, self.note, self.save, True)
-        hooks = Hooks(self.evaluate, self.lines.append, reporter, keeper)
+        hooks = Hooks(self.evaluate, self.lines.append, reporter, keeper, self.find_stragglers)
         self.plan, self.journey = plan, journey
         batches: Any = itertools.repeat(("images", "labels"))
         step = TrainStep(add=self.add, update=cast(Any, self.step))
@@ -107,6 +112,18 @@ def test_a_run_cut_in_mid_epoch_ends_there_with_an_evaluation() -> None:
 def test_the_training_loss_is_the_mean_of_the_steps() -> None:
     journey = Watcher(losses=(float(n) for n in range(1, 21))).run(epochs=2)
     assert [epoch.training_loss for epoch in journey.epochs] == [5.5, 15.5]
+
+
+def test_the_stragglers_of_an_epoch_are_kept() -> None:
+    watcher = Watcher()
+    journey = watcher.run(epochs=2)
+    assert [[straggler.rank for straggler in epoch.stragglers] for epoch in journey.epochs] == [
+        [1],
+        [1],
+    ]
+    assert [len(line.stragglers) for line in watcher.lines if line.count is not None] == [1, 1]
+    assert not any(line.stragglers for line in watcher.lines if line.count is None)
+    assert None not in watcher.own_seconds
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
