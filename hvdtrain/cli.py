@@ -26,6 +26,7 @@ COMMANDS = {
     "cores": Entry("cores", "Draw the core map of a node."),
     "schedule": Entry("schedule", "Show or draw the learning rate of a recipe."),
     "dry-run": Entry("dry_run", "Train for a few steps on this machine."),
+    "preflight": Entry("preflight", "Check the ranks and their nodes before a training."),
     "train": Entry("train", "What every rank runs."),
     "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),
     "collect": Entry("collect", "Print the paper's tables from the records of runs."),

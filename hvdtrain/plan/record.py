@@ -95,6 +95,7 @@ class RankPlacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         compute: Processor ids of the compute threads, as `0-63`.
         communication: Of Horovod's and oneCCL's threads.
         data: Of the data-loading threads.
+        horovod: Of Horovod's own thread alone.
     """
 
     rank: Count
@@ -102,6 +103,7 @@ class RankPlacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     compute: str
     communication: str
     data: str
+    horovod: str = ""
 
 
 class Versions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.decode import load_json
+from hvdtrain.plan.preflight import PREFLIGHT_FILE, Preflight
 from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, Record, Straggler
 from hvdtrain.plan.runplan import RunPlan
 
@@ -67,7 +68,9 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             # A run that was cut off before its plan was there leaves a hidden file, if any.
-            taken = any(not name.startswith(".") for name in os.listdir(path))
+            # A preflight has been here before it.
+            names = (name for name in os.listdir(path) if name != PREFLIGHT_FILE)
+            taken = any(not name.startswith(".") for name in names)
         except FileExistsError:
             taken = True
         except OSError as error:
@@ -79,6 +82,19 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"{path / PLAN_FILE} cannot be written: {error.strerror}") from None
         return cls(path)
+
+    def keep_preflight(self, report: Preflight) -> None:
+        """Write the report of a preflight, in place of that of an earlier start of the run.
+
+        Raises:
+            RunError: It cannot be written.
+        """
+        path = self.path / PREFLIGHT_FILE
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _replace(path, msgspec.json.format(msgspec.json.encode(report)))
+        except OSError as error:
+            raise RunError(f"{path} cannot be written: {error.strerror}") from None
 
     @property
     def holds_run(self) -> bool:

@@ -72,3 +72,19 @@ def read_launch(environ: Mapping[str, str]) -> Launch:
             )
         return launch
     return Launch("no launcher", 0, 1, 0)
+
+
+def host_name(environ: Mapping[str, str], launch: Launch, host: str) -> str:
+    """The name of this process's node.
+
+    Slurm's own name for it is that which can be excluded, but only srun gives each process its
+    node's: what mpirun starts has inherited the name of the first node.
+
+    Args:
+        environ: Of this process.
+        launch: Its place in the world.
+        host: What the node calls itself.
+    """
+    place = (environ.get("SLURM_PROCID"), environ.get("SLURM_STEP_NUM_TASKS"))
+    started_by_srun = place == (str(launch.rank), str(launch.ranks))
+    return environ.get("SLURMD_NODENAME", host) if started_by_srun else host

@@ -63,6 +63,7 @@ class Hooks:
         keeper: Writes checkpoints and stops the run where it is asked to. Collective.
         find_stragglers: Names the ranks for which the others waited, from this rank's mean
             seconds of an update before its reduction. Collective.
+        look_at_threads: Called once, after the first update, when all threads exist. Collective.
     """
 
     evaluate: Callable[[], EvaluationResult]
@@ -70,6 +71,7 @@ class Hooks:
     reporter: Reporter
     keeper: Keeper
     find_stragglers: Callable[[float | None], tuple[Straggler, ...]]
+    look_at_threads: Callable[[], None]
 
 
 class TrainingLoop:
@@ -98,6 +100,7 @@ class TrainingLoop:
         self._hooks = hooks
         self._journey = journey
         self._started = time.perf_counter() - journey.seconds
+        self._first_step = journey.step
 
     def run(self) -> None:
         """Train.
@@ -122,6 +125,8 @@ class TrainingLoop:
             self._hooks.keeper.step_begins()
             journey.losses.append(self._run_step(epoch, number))
             journey.step = number + 1
+            if number == self._first_step:
+                self._hooks.look_at_threads()
             journey.epoch_seconds = time.perf_counter() - begin
             journey.seconds = time.perf_counter() - self._started
             self._hooks.keeper.step_ends()

@@ -34,6 +34,7 @@ class TrainOptions:
         checkpoint_epochs: A checkpoint is also written after every so many epochs.
         allow_change: Whether a run may be continued with another plan.
         tensorboard: Whether to write TensorBoard's event files as well.
+        no_attest: Whether to go on though threads are not where the core map has them.
     """
 
     system: str
@@ -58,3 +59,4 @@ class TrainOptions:
     checkpoint_epochs: int
     allow_change: bool
     tensorboard: bool
+    no_attest: bool

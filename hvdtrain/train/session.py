@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from hvdtrain.errors import HvdtrainError, RunError
+from hvdtrain.plan.affinity import RankCores
 from hvdtrain.plan.record import EvaluationResult, RankPlacement, Record, Status, Versions
 from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.train.attestation import attest, require_attested
 from hvdtrain.train.average import WeightAverage
 from hvdtrain.train.batchnorm import average_batchnorm, moving_statistics
 from hvdtrain.train.checkpoint import (
@@ -37,7 +39,7 @@ from hvdtrain.train.model import make_model
 from hvdtrain.train.opening import open_run
 from hvdtrain.train.optimizer import make_optimizer
 from hvdtrain.train.options import TrainOptions
-from hvdtrain.train.pinning import LoaderThreads, RankPins, allowed_cpus, thread_ids
+from hvdtrain.train.pinning import LoaderThreads, allowed_cpus, thread_ids
 from hvdtrain.train.planning import make_run_id, make_run_plan
 from hvdtrain.train.progress import make_reporter
 from hvdtrain.train.provenance import read_git_commit, read_slurm_job_id, read_versions
@@ -81,7 +83,7 @@ class Session:
 
 
 def run_session(
-    options: TrainOptions, launch: Launch, pins: RankPins | None, itex: str | None
+    options: TrainOptions, launch: Launch, pins: RankCores | None, itex: str | None
 ) -> None:
     """Train as one rank among all. Returns when the record is written.
 
@@ -146,7 +148,7 @@ def _open_session(
 def _train(
     session: Session,
     options: TrainOptions,
-    pins: RankPins | None,
+    pins: RankCores | None,
     communication: frozenset[int],
     note: SignalNote,
 ) -> None:
@@ -193,6 +195,10 @@ def _train(
         corrupt = _count_corrupt(pipeline.corrupt_validation)
         return msgspec.structs.replace(result, corrupt=corrupt)
 
+    def look_at_threads() -> None:
+        if pins is not None and not options.no_attest:
+            require_attested(attest(world, pins, communication))
+
     with (
         make_reporter(world.is_first, plan.total_steps) as reporter,
         make_log(session.folder, world.is_first, options.tensorboard) as log,
@@ -200,7 +206,7 @@ def _train(
         reporter.say(_opening(plan, session))
         keeper = _make_keeper(session, options, note, memory)
         watch = StragglerWatch(world, reporter.say)
-        hooks = Hooks(evaluate, log, reporter, keeper, watch.find)
+        hooks = Hooks(evaluate, log, reporter, keeper, watch.find, look_at_threads)
         batches = loaders.watch(pipeline.training(session.journey.step))
         TrainingLoop(plan, step, batches, hooks, session.journey).run()
     session.placement = _gather_placement(world, communication, loaders)

@@ -7,6 +7,7 @@ import sys
 import traceback
 
 from hvdtrain.errors import HvdtrainError
+from hvdtrain.plan.affinity import RankCores
 from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
@@ -24,13 +25,7 @@ def start_rank(options: TrainOptions) -> None:
         SystemExit: It was interrupted and can be continued: code 85.
     """
     launch = read_launch(os.environ)
-    pins = read_pins(os.environ, launch.local_rank)
-    if pins is not None:
-        pin_process(pins)
-    # Remarks about processors, plug-ins and who started MPI would bury what matters.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CCL_LOG_LEVEL", "error")
-    itex = enable_itex()
+    pins, itex = prepare_process(launch)
     from hvdtrain.train.session import run_session
 
     try:
@@ -43,8 +38,32 @@ def start_rank(options: TrainOptions) -> None:
     except Exception as error:
         if launch.ranks == 1 and isinstance(error, HvdtrainError):
             raise
-        _tell(error, launch)
-        _end(launch, error.exit_code if isinstance(error, HvdtrainError) else 1)
+        end_all(error, launch)
+
+
+def prepare_process(launch: Launch) -> tuple[RankCores | None, str | None]:
+    """Put this process on its cores and make it ready to import TensorFlow.
+
+    Returns:
+        Its entry in the core map, None without one; and the version of Intel's TensorFlow
+        extension, None where it stays out.
+
+    Raises:
+        RunError: The core map is not for this rank or this node.
+    """
+    pins = read_pins(os.environ, launch.local_rank)
+    if pins is not None:
+        pin_process(pins)
+    # Remarks about processors, plug-ins and who started MPI would bury what matters.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CCL_LOG_LEVEL", "error")
+    return pins, enable_itex()
+
+
+def end_all(error: Exception, launch: Launch) -> None:
+    """Say what failed and end every rank. Does not return."""
+    _tell(error, launch)
+    _end(launch, error.exit_code if isinstance(error, HvdtrainError) else 1)
 
 
 def _tell(error: Exception, launch: Launch) -> None:

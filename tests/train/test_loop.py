@@ -39,6 +39,7 @@ class Watcher:
         self.said: list[str] = []
         self.saved: list[tuple[int, int]] = []
         self.own_seconds: list[float | None] = []
+        self.looked: list[int] = []
         self.note = SignalNote()
         self._losses = itertools.repeat(2.0) if losses is None else iter(losses)
         self._evaluation_loss = evaluation_loss
@@ -74,7 +75,14 @@ class Watcher:
         agreement = AloneAgreement()
         interval = CheckpointInterval(3600.0, every)
         keeper = Keeper(interval, agreement, self.note, self.save, True)
-        hooks = Hooks(self.evaluate, self.lines.append, reporter, keeper, self.find_stragglers)
+        hooks = Hooks(
+            self.evaluate,
+            self.lines.append,
+            reporter,
+            keeper,
+            self.find_stragglers,
+            lambda: self.looked.append(journey.step),
+        )
         self.plan, self.journey = plan, journey
         batches: Any = itertools.repeat(("images", "labels"))
         step = TrainStep(add=self.add, update=cast(Any, self.step))
@@ -166,6 +174,7 @@ def test_a_run_goes_on_in_mid_epoch_as_if_it_had_never_stopped() -> None:
     assert [(e.steps, e.training_loss) for e in rest.journey.epochs] == [
         (e.steps, e.training_loss) for e in whole.journey.epochs
     ]
+    assert (whole.looked, rest.looked) == ([1], [14])
     assert [line.step for line in rest.lines] == [*range(14, 21), 20, *range(21, 31), 30]
 
 
