@@ -28,7 +28,7 @@ Example:
     "--deadline",
     "deadline_seconds",
     type=click.FloatRange(5, 3600),
-    default=60.0,
+    default=55.0,
     show_default=True,
     help="Seconds after which a preflight that hangs is ended.",
 )

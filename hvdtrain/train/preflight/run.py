@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hvdtrain.errors import HvdtrainError, InputError, RunError
 from hvdtrain.plan.affinity import RankCores
 from hvdtrain.plan.preflight import Preflight
-from hvdtrain.train.launcher import Launch, host_name, read_launch
+from hvdtrain.train.launcher import Launch, abort_job, host_name, read_launch
 from hvdtrain.train.options import TrainOptions
 from hvdtrain.train.preflight.notes import Notes, describe_silence
 from hvdtrain.train.preflight.watchdog import start_watchdog
@@ -59,7 +59,11 @@ def run_preflight(options: TrainOptions, deadline_seconds: float) -> Preflight |
     host = host_name(os.environ, launch, socket.gethostname())
     notes = Notes(_notes_folder(options), launch.rank, host)
     notes.reach(0)
-    start_watchdog(deadline_seconds, lambda: _speak(notes, launch, deadline_seconds))
+    start_watchdog(
+        deadline_seconds,
+        speak=lambda: _speak(notes, launch, deadline_seconds),
+        abort=lambda: abort_job(os.environ),
+    )
     clock_started = time.monotonic()
     started = datetime.datetime.now(datetime.UTC)
     cores, itex = prepare_process(launch)

@@ -17,14 +17,17 @@ from collections.abc import Callable
 _HEARD_SECONDS = 2.0
 
 
-def start_watchdog(deadline_seconds: float, speak: Callable[[], None]) -> None:
+def start_watchdog(
+    deadline_seconds: float, speak: Callable[[], None], abort: Callable[[], None]
+) -> None:
     """End this process with exit code 1 unless it ends by itself in time.
 
     Call it before there are threads.
 
     Args:
         deadline_seconds: From now on.
-        speak: Called in the watchdog's process before the end; says why, or nothing.
+        speak: Called in the watchdog's process; says why, or nothing.
+        abort: Called there, too, a little later; asks the launcher to end the other ranks.
     """
     listening, held_open = os.pipe()
     rank = os.getpid()
@@ -43,8 +46,9 @@ def start_watchdog(deadline_seconds: float, speak: Callable[[], None]) -> None:
         ended, _, _ = select.select([listening], [], [], deadline_seconds)
         if not ended:
             speak()
-            # The launcher ends all ranks when the first one fails: let it be heard before.
+            # The launcher ends all ranks at once: let it be heard before.
             time.sleep(_HEARD_SECONDS)
+            abort()
             _end(rank)
         status = 0
     finally:

@@ -11,7 +11,7 @@ START = """
 import ctypes, os
 from pathlib import Path
 from hvdtrain.train.preflight.watchdog import start_watchdog
-start_watchdog({seconds}, lambda: Path({said!r}).touch())
+start_watchdog({seconds}, lambda: Path({said!r}).touch(), lambda: None)
 """
 # Unlike CDLL, this one keeps Python's lock while it waits.
 HANG = "ctypes.PyDLL(None).sleep(120)\n"
