@@ -47,13 +47,19 @@ class Attestation:
     faults: tuple[Fault, ...]
 
 
-def attest(world: World, cores: RankCores, horovod: frozenset[int]) -> Attestation:
+def attest(
+    world: World,
+    cores: RankCores,
+    horovod: frozenset[int],
+    loading: frozenset[int] = frozenset(),
+) -> Attestation:
     """Compare the threads of all ranks with the core map. Collective.
 
     Args:
         world: All ranks.
         cores: This rank's entry in the core map.
         horovod: Threads that Horovod started when it began.
+        loading: Processors on which data was loaded, where that is known.
     """
     host = world.hosts[world.rank]
     masks = ThreadMasks(
@@ -65,7 +71,7 @@ def attest(world: World, cores: RankCores, horovod: frozenset[int]) -> Attestati
         host=host,
         compute=format_cpu_list(use.compute),
         communication=format_cpu_list(use.communication),
-        data=format_cpu_list(use.data),
+        data=format_cpu_list(loading or use.data),
         horovod=masks.horovod,
     )
     ignored = judge_settings(cores, masks, os.environ, world.reduction == "CCL")

@@ -209,7 +209,7 @@ def _train(
         hooks = Hooks(evaluate, log, reporter, keeper, watch.find, look_at_threads)
         batches = loaders.watch(pipeline.training(session.journey.step))
         TrainingLoop(plan, step, batches, hooks, session.journey).run()
-    session.placement = _gather_placement(world, communication, loaders)
+    session.placement = _gather_placement(world, pins, communication, loaders)
     _gather_share(session)
     with final_weights():
         session.weights_sha256 = weights_sha256(model.variables)
@@ -260,9 +260,14 @@ def _opening(plan: RunPlan, session: Session) -> str:
 
 
 def _gather_placement(
-    world: World, communication: frozenset[int], loaders: LoaderThreads
+    world: World,
+    pins: RankCores | None,
+    communication: frozenset[int],
+    loaders: LoaderThreads,
 ) -> tuple[RankPlacement, ...]:
     """Where every rank's threads may run, by the kernel's word. Collective."""
+    if pins is not None:
+        return attest(world, pins, communication, loaders.cpus).placement
     compute = thread_ids() - communication - loaders.alive
     own = RankPlacement(
         rank=world.rank,
