@@ -19,11 +19,12 @@ class ThreadMasks(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         all: Number of threads for each set of allowed processors, as `0-63`.
-        horovod: The set of Horovod's own thread; empty: it has none.
+        horovod: The sets of the threads that came with Horovod: its own, and in some versions
+            those of oneCCL; empty: there are none.
     """
 
     all: dict[str, int]
-    horovod: str
+    horovod: tuple[str, ...]
 
 
 class RankUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,10 +63,10 @@ def sort_threads(planned: RankCores, masks: ThreadMasks) -> Use:
     computing = [cpus for cpus in sets if cpus <= compute]
     loading = [cpus for cpus in sets if cpus <= data and not cpus <= {*compute, *communication}]
     others = [cpus for cpus in sets if cpus not in computing and cpus not in loading]
-    horovod = frozenset(parse_cpu_list(masks.horovod))
+    horovod = [parse_cpu_list(text) for text in masks.horovod]
     return Use(
         compute=frozenset().union(*computing),
-        communication=horovod.union(*others),
+        communication=frozenset().union(*horovod, *others),
         data=frozenset().union(*loading),
     )
 
@@ -126,8 +127,8 @@ def _strays(planned: RankCores, masks: ThreadMasks) -> Iterator[str]:
 
 
 def _missing_pins(planned: RankCores, masks: ThreadMasks, uses_ccl: bool) -> Iterator[str]:
-    if masks.horovod != str(planned.horovod):
-        where = masks.horovod or "nowhere"
+    if str(planned.horovod) not in masks.horovod:
+        where = " and ".join(masks.horovod) or "nowhere"
         yield (
             f"Horovod's thread may run on {where}, the plan has {planned.horovod}: "
             "HOROVOD_THREAD_AFFINITY was ignored or is another one"

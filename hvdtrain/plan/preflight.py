@@ -82,7 +82,7 @@ class Preflight(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     Attributes:
         schema_version: Of this file.
         started: UTC, ISO 8601.
-        seconds: From the start of rank 0's process to the report.
+        seconds: From the start of rank 0, before it loads anything, to the report.
         launcher: Who started the ranks.
         ranks: The launcher's word, MPI's and Horovod's: they agree.
         hosts: Node names, in order of rank, each once.

@@ -81,7 +81,8 @@ def name_stragglers(
 
 def _is_slow(value: float, others: Sequence[float]) -> bool:
     middle = statistics.median(others)
-    if value <= middle * (1 + LONGER):
+    # A clock that was set back in mid-run leaves seconds that are none.
+    if middle <= 0 or value <= middle * (1 + LONGER):
         return False
     spread = statistics.median(abs(other - middle) for other in others)
     return value - middle > DEVIATIONS * _TO_STANDARD_DEVIATION * spread

@@ -62,9 +62,7 @@ def attest(
         loading: Processors on which data was loaded, where that is known.
     """
     host = world.hosts[world.rank]
-    masks = ThreadMasks(
-        all=count_masks(thread_ids()), horovod=format_cpu_list(allowed_cpus(horovod))
-    )
+    masks = ThreadMasks(all=count_masks(thread_ids()), horovod=tuple(count_masks(horovod)))
     use = sort_threads(cores, masks)
     placement = RankPlacement(
         rank=world.rank,
@@ -72,7 +70,7 @@ def attest(
         compute=format_cpu_list(use.compute),
         communication=format_cpu_list(use.communication),
         data=format_cpu_list(loading or use.data),
-        horovod=masks.horovod,
+        horovod=format_cpu_list(allowed_cpus(horovod)),
     )
     ignored = judge_settings(cores, masks, os.environ, world.reduction == "CCL")
     working = RankUse(rank=world.rank, host=host, cores=_cores(use.compute | use.communication))

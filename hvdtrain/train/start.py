@@ -25,10 +25,10 @@ def start_rank(options: TrainOptions) -> None:
         SystemExit: It was interrupted and can be continued: code 85.
     """
     launch = read_launch(os.environ)
-    pins, itex = prepare_process(launch)
-    from hvdtrain.train.session import run_session
-
     try:
+        pins, itex = prepare_process(launch)
+        from hvdtrain.train.session import run_session
+
         run_session(options, launch, pins, itex)
     except Interrupted as stop:
         # All ranks are here: nobody has to be ended.

@@ -32,7 +32,7 @@ def followed(cores: RankCores, uses_ccl: bool) -> ThreadMasks:
     pinned = [cores.horovod, *(cores.comm if uses_ccl else ())]
     for text in (*map(str, pinned), format_cpu_list(cores.data)):
         masks[text] = masks.get(text, 0) + 1
-    return ThreadMasks(all=masks, horovod=str(cores.horovod))
+    return ThreadMasks(all=masks, horovod=(str(cores.horovod),))
 
 
 TOPOLOGIES = [
@@ -73,7 +73,7 @@ def test_what_the_threads_are_for() -> None:
 
 
 def test_on_a_laptop_communication_shares_the_compute_core_by_plan() -> None:
-    masks = ThreadMasks(all={"1": 9}, horovod="1")
+    masks = ThreadMasks(all={"1": 9}, horovod=("1",))
     use = sort_threads(LAPTOP, masks)
     assert use.compute == use.communication == {1}
     environ = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
@@ -82,7 +82,7 @@ def test_on_a_laptop_communication_shares_the_compute_core_by_plan() -> None:
 
 def with_threads(text: str, count: int) -> ThreadMasks:
     """A plan that was followed, but for some more threads, or fewer."""
-    return ThreadMasks(all=followed(KNL, True).all | {text: count}, horovod="132")
+    return ThreadMasks(all=followed(KNL, True).all | {text: count}, horovod=("132",))
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def with_threads(text: str, count: int) -> ThreadMasks:
         (with_threads("0-271", 3), COUNTS, "3 threads may run on 0-271"),
         (with_threads("0-64", 1), COUNTS, "1 thread may run on 0-64"),
         (
-            ThreadMasks(all=followed(KNL, True).all, horovod="0-63"),
+            ThreadMasks(all=followed(KNL, True).all, horovod=("0-63",)),
             COUNTS,
             "Horovod's thread may run on 0-63, the plan has 132",
         ),
-        (ThreadMasks(all=followed(KNL, True).all, horovod=""), COUNTS, "run on nowhere"),
+        (ThreadMasks(all=followed(KNL, True).all, horovod=()), COUNTS, "run on nowhere"),
         (followed(KNL, False), COUNTS, "no thread of oneCCL is pinned to 64-67"),
         (followed(KNL, True), {**COUNTS, "OMP_NUM_THREADS": "272"}, "OMP_NUM_THREADS is 272"),
         (

@@ -36,6 +36,11 @@ def test_the_rule(seconds: list[float], expected: list[int]) -> None:
     assert names(seconds) == expected
 
 
+def test_seconds_of_a_clock_that_was_set_back_stop_nobody() -> None:
+    assert find_slow([0.0, 1.0]) == ()
+    assert find_slow([-3.0, 1.0, 1.0]) == ()
+
+
 def test_the_ratio_is_to_the_median_of_the_others() -> None:
     (slow,) = find_slow([1.0, 6.0, 2.0, 2.0])
     assert (slow.index, slow.ratio) == (1, 3.0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,9 @@ STAGES = (
     "reading the threads back",
     "the verdict",
 )
-_OLD_SECONDS = 120
+_APART_SECONDS = 120
+"""Ranks of one start begin within this time. Notes from before are those of an earlier start."""
+
 _SPOKEN = "spoken"
 
 
@@ -49,6 +50,7 @@ class Notes:
         self._folder = folder
         self._rank = rank
         self._host = host
+        self._began = 0.0
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             # Left by a preflight of the same run that was killed.
@@ -56,20 +58,21 @@ class Notes:
 
     def reach(self, stage: int) -> None:
         """This rank is at a stage now."""
-        temporary = self._folder / f".{self._rank}"
+        path, temporary = self._folder / str(self._rank), self._folder / f".{self._rank}"
         with contextlib.suppress(OSError):
             temporary.write_text(f"{stage} {self._host}\n")
-            temporary.replace(self._folder / str(self._rank))
+            temporary.replace(path)
+            # The clock of the file system is the same for all of them.
+            self._began = self._began or path.stat().st_mtime
 
     def read(self) -> dict[int, Note]:
         """The notes of all ranks that have left one lately."""
         found = {}
-        youngest = time.time() - _OLD_SECONDS
         with contextlib.suppress(OSError):
             for name in filter(str.isdigit, os.listdir(self._folder)):
                 path = self._folder / name
                 stage, _, host = path.read_text().strip().partition(" ")
-                if path.stat().st_mtime >= youngest:
+                if path.stat().st_mtime >= self._began - _APART_SECONDS:
                     found[int(name)] = Note(int(stage), host)
         return found
 

@@ -66,15 +66,15 @@ def run_preflight(options: TrainOptions, deadline_seconds: float) -> Preflight |
     )
     clock_started = time.monotonic()
     started = datetime.datetime.now(datetime.UTC)
-    cores, itex = prepare_process(launch)
-    rank = _Rank(options, launch, cores, itex, notes, started, clock_started)
     try:
-        return _check(rank)
-    except HvdtrainError as error:
-        if launch.ranks == 1 or isinstance(error, InputError):
-            raise
-        end_all(error, launch)
+        cores, itex = prepare_process(launch)
+        return _check(_Rank(options, launch, cores, itex, notes, started, clock_started))
     except Exception as error:
+        notes.remove()
+        alone = launch.ranks == 1 and isinstance(error, HvdtrainError)
+        # All ranks have found the same wrong input, and left the world together.
+        if alone or isinstance(error, InputError):
+            raise
         end_all(error, launch)
     return None
 

@@ -7,6 +7,7 @@ goes.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -45,7 +46,9 @@ def start_watchdog(
             signal.signal(number, signal.SIG_IGN)
         ended, _, _ = select.select([listening], [], [], deadline_seconds)
         if not ended:
-            speak()
+            # Whatever goes wrong with the words, the rank must end.
+            with contextlib.suppress(Exception):
+                speak()
             # The launcher ends all ranks at once: let it be heard before.
             time.sleep(_HEARD_SECONDS)
             abort()
