@@ -21,7 +21,7 @@ class AllreduceTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     Attributes:
         bytes: What each rank gives.
-        seconds: Mean over the repetitions, of the slowest rank.
+        seconds: Mean over the repetitions, of the slowest rank; one that is slow is not repeated.
     """
 
     bytes: Annotated[int, Meta(ge=1)]

@@ -10,10 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from hvdtrain.plan.preflight import AllreduceTime
-from hvdtrain.train.world import World, gather
+from hvdtrain.train.world import World, gather, wait_for_all
 
-SIZES = ((4 * 2**10, 10), (64 * 2**10, 10), (2**20, 10), (16 * 2**20, 4), (100 * 2**20, 2))
-"""Bytes and repetitions. The gradients of ResNet-50 are 102 MB."""
+SIZES = (4 * 2**10, 64 * 2**10, 2**20, 16 * 2**20, 100 * 2**20)
+"""Bytes. The gradients of ResNet-50 are 102 MB."""
+
+MEASURED_SECONDS = 0.4
+"""Of each size, after the first reduction. One that takes longer is not repeated."""
+
+MOST_REPETITIONS = 20
 
 _PATTERN = 7
 _DISTINCT = 1024
@@ -36,30 +41,32 @@ def check_allreduce(world: World) -> AllreduceResult:
     """Reduce each size through Horovod, as the training does. Collective."""
     if world.ranks == 1:
         return AllreduceResult((), ((),))
-    wrong, seconds = [], []
-    for size, repetitions in SIZES:
-        right, taken = _reduce(size, repetitions, world)
-        seconds.append(taken)
+    wrong, times = [], []
+    for size in SIZES:
+        right, seconds = _reduce(size, world)
+        times.append(AllreduceTime(bytes=size, seconds=seconds))
         if not right:
             wrong.append(size)
-    answers = gather((tuple(wrong), tuple(seconds)))
-    times = tuple(
-        AllreduceTime(bytes=size, seconds=max(taken[number] for _, taken in answers))
-        for number, (size, _) in enumerate(SIZES)
-    )
-    return AllreduceResult(times, tuple(bad for bad, _ in answers))
+    return AllreduceResult(tuple(times), tuple(gather(tuple(wrong))))
 
 
-def _reduce(size: int, repetitions: int, world: World) -> tuple[bool, float]:
-    """Whether the sum was right, and the mean seconds. The first reduction is not timed."""
+def _reduce(size: int, world: World) -> tuple[bool, float]:
+    """Whether this rank's sum was right, and the mean seconds of the slowest rank."""
     numbers = np.arange(size // 4, dtype=np.float32) % _PATTERN
     # Whole numbers below 2^24, so that float32 holds every partial sum, in whatever order.
     values = tf.constant(numbers + np.float32(world.rank % _DISTINCT))
-    name = f"preflight_{size}"
-    total = hvd.allreduce(values, op=hvd.Sum, name=name).numpy()
     offsets = sum(rank % _DISTINCT for rank in range(world.ranks))
-    right = np.array_equal(total, numbers * world.ranks + np.float32(offsets))
+    name = f"preflight_{size}"
+    wait_for_all()
+    begin = time.perf_counter()
+    total = hvd.allreduce(values, op=hvd.Sum, name=name)
+    first = max(gather(time.perf_counter() - begin))
+    right = np.array_equal(total.numpy(), numbers * world.ranks + np.float32(offsets))
+    repetitions = min(MOST_REPETITIONS, int(MEASURED_SECONDS / first))
+    if repetitions == 0:
+        return right, first
+    wait_for_all()
     begin = time.perf_counter()
     for _ in range(repetitions):
         hvd.allreduce(values, op=hvd.Sum, name=name)
-    return right, (time.perf_counter() - begin) / repetitions
+    return right, max(gather((time.perf_counter() - begin) / repetitions))

@@ -62,7 +62,7 @@ def run_preflight(options: TrainOptions, deadline_seconds: float) -> Preflight |
     start_watchdog(
         deadline_seconds,
         speak=lambda: _speak(notes, launch, deadline_seconds),
-        abort=lambda: abort_job(os.environ),
+        abort=lambda: _abort(notes),
     )
     clock_started = time.monotonic()
     started = datetime.datetime.now(datetime.UTC)
@@ -200,4 +200,8 @@ def _speak(notes: Notes, launch: Launch, deadline_seconds: float) -> None:
         "--deadline gives a slow file system more time",
     )
     os.write(2, f"hvdtrain: {error}\n".encode())
+
+
+def _abort(notes: Notes) -> None:
     notes.remove()
+    abort_job(os.environ)
