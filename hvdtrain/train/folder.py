@@ -14,8 +14,19 @@ import msgspec
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.decode import load_json
 from hvdtrain.plan.preflight import PREFLIGHT_FILE, Preflight
-from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, Record, Straggler
+from hvdtrain.plan.record import (
+    METRICS_FILE,
+    PLAN_FILE,
+    RECORD_FILE,
+    SCRIPT_FILE,
+    SUBMISSION_FILE,
+    Record,
+    Straggler,
+)
 from hvdtrain.plan.runplan import RunPlan
+
+BEFORE_THE_RUN = (PREFLIGHT_FILE, SCRIPT_FILE, SUBMISSION_FILE)
+"""What a run's folder may hold before the run begins."""
 
 
 class MetricsLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,10 +78,11 @@ class RunFolder:
         path = results / run_id
         try:
             path.mkdir(parents=True, exist_ok=True)
-            # A run that was cut off before its plan was there leaves a hidden file, if any.
-            # A preflight has been here before it.
-            names = (name for name in os.listdir(path) if name != PREFLIGHT_FILE)
-            taken = any(not name.startswith(".") for name in names)
+            # A run that was cut off before its plan was there leaves a hidden file, if any; one
+            # that was submitted waits with its script, and its preflight has left a report.
+            taken = any(
+                not name.startswith(".") and name not in BEFORE_THE_RUN for name in os.listdir(path)
+            )
         except FileExistsError:
             taken = True
         except OSError as error:
@@ -78,7 +90,7 @@ class RunFolder:
         if taken:
             raise InputError("--run-id", run_id, f"a name that {results} does not hold yet")
         try:
-            _write_new(path / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan)))
+            write_new(path / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan)))
         except OSError as error:
             raise RunError(f"{path / PLAN_FILE} cannot be written: {error.strerror}") from None
         return cls(path)
@@ -101,6 +113,16 @@ class RunFolder:
         """Whether a run has left its plan or its record here."""
         return any((self.path / name).exists() for name in (PLAN_FILE, RECORD_FILE))
 
+    @property
+    def is_completed(self) -> bool:
+        """Whether it holds the record of a completed run.
+
+        Raises:
+            InputError: The record cannot be read.
+        """
+        record = self.path / RECORD_FILE
+        return record.exists() and load_json(record, Record).status == "completed"
+
     def read_plan(self) -> RunPlan:
         """The plan of the run.
 
@@ -109,11 +131,12 @@ class RunFolder:
         """
         return load_json(self.path / PLAN_FILE, RunPlan)
 
-    def check_unfinished(self, allow_change: bool) -> None:
+    def check_unfinished(self, allow_change: bool | None) -> None:
         """Raise if the run has ended for good.
 
         Args:
-            allow_change: Whether it may go on with another plan: then a diverged run may.
+            allow_change: Whether it may go on with another plan: then a diverged run may. None:
+                it cannot be asked for.
 
         Raises:
             InputError: It has.
@@ -122,7 +145,7 @@ class RunFolder:
         if not record.exists():
             return
         status = load_json(record, Record).status
-        if status == "completed":
+        if status == "completed" or (status == "diverged" and allow_change is None):
             fix = "use another --run-id"
         elif status == "diverged" and not allow_change:
             fix = "use another --run-id, or change the recipe and add --allow-change"
@@ -175,7 +198,7 @@ class RunFolder:
         """
         encoded = msgspec.json.format(msgspec.json.encode(record))
         try:
-            _write_new(self.path / RECORD_FILE, encoded)
+            write_new(self.path / RECORD_FILE, encoded)
         except FileExistsError:
             return False
         return True
@@ -206,7 +229,7 @@ def _replace(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def write_new(path: Path, content: bytes) -> None:
     """Write a file that does not exist yet, so that nobody ever sees half of it.
 
     Raises:

@@ -5,33 +5,81 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hvdtrain.errors import HvdtrainError
 from hvdtrain.plan.affinity import RankCores
 from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
-from hvdtrain.train.options import TrainOptions
+from hvdtrain.train.options import CollapseOptions, EnsembleOptions, TrainOptions
 from hvdtrain.train.pinning import pin_process, read_pins
 
+if TYPE_CHECKING:
+    from hvdtrain.plan.ensemble import Ensemble
+    from hvdtrain.train.seat import Seat
 
-def start_rank(options: TrainOptions) -> None:
-    """Train as the rank that the launcher made of this process. Returns when the run is done.
+T = TypeVar("T")
+
+
+def start_training(options: TrainOptions) -> None:
+    """`hvdtrain train`; see `_start_rank`."""
+
+    def work(seat: Seat) -> None:
+        from hvdtrain.train.training import run_training
+
+        run_training(options, seat)
+
+    _start_rank(work)
+
+
+def start_collapses(options: CollapseOptions) -> None:
+    """`hvdtrain collapse`; see `_start_rank`."""
+
+    def work(seat: Seat) -> None:
+        from hvdtrain.train.collapse import run_collapses
+
+        run_collapses(options, seat)
+
+    _start_rank(work)
+
+
+def start_ensemble(options: EnsembleOptions) -> tuple[Path, Ensemble] | None:
+    """`hvdtrain ensemble`; see `_start_rank`. The file and what it holds on rank 0, else None."""
+
+    def work(seat: Seat) -> tuple[Path, Ensemble] | None:
+        from hvdtrain.train.ensemble import run_ensemble
+
+        return run_ensemble(options, seat)
+
+    return _start_rank(work)
+
+
+def _start_rank(work: Callable[[Seat], T]) -> T:
+    """Work as the rank that the launcher made of this process. Returns when the work is done.
 
     When a rank fails, the others would wait for it forever, so it ends them all.
 
+    Args:
+        work: Imports what imports TensorFlow.
+
     Raises:
-        HvdtrainError: The run failed.
+        HvdtrainError: The work failed.
         SystemExit: It was interrupted and can be continued: code 85.
     """
     launch = read_launch(os.environ)
     try:
-        pins, itex = prepare_process(launch)
-        from hvdtrain.train.session import run_session
+        cores, itex = prepare_process(launch)
+        from hvdtrain.train.seat import take_seat
+        from hvdtrain.train.world import leave_world
 
-        run_session(options, launch, pins, itex)
+        made = work(take_seat(launch, cores, itex))
+        leave_world()
     except Interrupted as stop:
         # All ranks are here: nobody has to be ended.
+        leave_world()
         if launch.rank == 0:
             print(f"hvdtrain: {stop}", file=sys.stderr, flush=True)
         sys.exit(INTERRUPTED_EXIT_CODE)
@@ -39,6 +87,7 @@ def start_rank(options: TrainOptions) -> None:
         if launch.ranks == 1 and isinstance(error, HvdtrainError):
             raise
         end_all(error, launch)
+    return made
 
 
 def prepare_process(launch: Launch) -> tuple[RankCores | None, str | None]:
@@ -51,17 +100,17 @@ def prepare_process(launch: Launch) -> tuple[RankCores | None, str | None]:
     Raises:
         RunError: The core map is not for this rank or this node.
     """
-    pins = read_pins(os.environ, launch.local_rank)
-    if pins is not None:
-        pin_process(pins)
+    cores = read_pins(os.environ, launch.local_rank)
+    if cores is not None:
+        pin_process(cores)
     # Remarks about processors, plug-ins and who started MPI would bury what matters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CCL_LOG_LEVEL", "error")
-    return pins, enable_itex()
+    return cores, enable_itex()
 
 
-def end_all(error: Exception, launch: Launch) -> None:
-    """Say what failed and end every rank. Does not return."""
+def end_all(error: Exception, launch: Launch) -> NoReturn:
+    """Say what failed and end every rank."""
     _tell(error, launch)
     _end(launch, error.exit_code if isinstance(error, HvdtrainError) else 1)
 
@@ -72,7 +121,7 @@ def _tell(error: Exception, launch: Launch) -> None:
     print(f"hvdtrain: rank {launch.rank}: {text}", file=sys.stderr, flush=True)
 
 
-def _end(launch: Launch, exit_code: int) -> None:
+def _end(launch: Launch, exit_code: int) -> NoReturn:
     if launch.ranks == 1:
         sys.exit(exit_code)
     from hvdtrain.train.world import abort_world
