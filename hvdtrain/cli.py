@@ -30,6 +30,7 @@ COMMANDS = {
     "cores": Entry("cores", "Draw the core map of a node."),
     "schedule": Entry("schedule", "Show or draw the learning rate of a recipe."),
     "dry-run": Entry("dry_run", "Train for a few steps on this machine."),
+    "preflight": Entry("preflight", "Check the ranks and their nodes before a training."),
     "train": Entry("train", "What every rank runs."),
     "attempt": Entry("attempt", "What a job does before and after its ranks."),
     "collapse": Entry("collapse", "Make models of an ensemble from a run's snapshots."),

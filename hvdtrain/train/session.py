@@ -18,6 +18,7 @@ from hvdtrain.errors import HvdtrainError
 from hvdtrain.plan.attempt import STOP_FILE
 from hvdtrain.plan.record import EvaluationResult, RankPlacement, Record, Status
 from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.train.attestation import attest, require_attested
 from hvdtrain.train.average import WeightAverage
 from hvdtrain.train.batchnorm import average_batchnorm, moving_statistics
 from hvdtrain.train.checkpoint import (
@@ -45,6 +46,7 @@ from hvdtrain.train.reduce import GradientMean
 from hvdtrain.train.resume import RunMemory
 from hvdtrain.train.seat import Seat
 from hvdtrain.train.step import make_train_step
+from hvdtrain.train.stragglers import StragglerWatch
 from hvdtrain.train.weights import save_weights
 from hvdtrain.train.world import (
     RankAgreement,
@@ -197,13 +199,18 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
             snapshot=snapshot,
         )
 
+    def look_at_threads() -> None:
+        if seat.cores is not None and not options.no_attest:
+            require_attested(attest(world, seat.cores, seat.communication))
+
     with (
         make_reporter(world.is_first, plan.total_steps) as reporter,
         make_log(session.folder, world.is_first, options.tensorboard) as log,
     ):
         reporter.say(_opening(plan, session))
         keeper = _make_keeper(session, options, note, save)
-        hooks = Hooks(evaluate, log, reporter, keeper, save, gather)
+        watch = StragglerWatch(world, reporter.say)
+        hooks = Hooks(evaluate, log, reporter, keeper, save, gather, watch.find, look_at_threads)
         batches = loaders.watch(pipeline.training(session.journey.step))
         TrainingLoop(plan, step, batches, hooks, session.journey).run()
     session.placement = _gather_placement(seat, loaders)
@@ -245,6 +252,8 @@ def _opening(plan: RunPlan, session: Session) -> str:
 def _gather_placement(seat: Seat, loaders: LoaderThreads) -> tuple[RankPlacement, ...]:
     """Where every rank's threads may run, by the kernel's word. Collective."""
     world = seat.world
+    if seat.cores is not None:
+        return attest(world, seat.cores, seat.communication, loaders.cpus).placement
     compute = thread_ids() - seat.communication - loaders.alive
     own = RankPlacement(
         rank=world.rank,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hvdtrain.errors import HvdtrainError
+from hvdtrain.plan.affinity import RankCores
 from hvdtrain.plan.attempt import failure_file
 from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.itex import enable_itex
@@ -82,23 +83,17 @@ def _start_rank(work: Callable[[Seat], T], run_folder: Path | None = None) -> T:
         SystemExit: It was interrupted and can be continued: code 85.
     """
     launch = read_launch(os.environ)
-    pins = read_pins(os.environ, launch.local_rank)
-    if pins is not None:
-        pin_process(pins)
-    # Remarks about processors, plug-ins and who started MPI would bury what matters.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CCL_LOG_LEVEL", "error")
-    itex = enable_itex()
-    # From a cold file system this may take minutes, and here no rank waits for another.
-    importlib.import_module("tensorflow")
-    # Inside MPI no Python runs, so no handler and no thread of ours could end the wait.
-    faulthandler.dump_traceback_later(JOIN_SECONDS + launch.ranks / 10, exit=True)
-    from hvdtrain.train.seat import take_seat
-    from hvdtrain.train.world import leave_world
-
-    faulthandler.cancel_dump_traceback_later()
     try:
-        made = work(take_seat(launch, pins, itex))
+        cores, itex = prepare_process(launch)
+        # From a cold file system this may take minutes, and here no rank waits for another.
+        importlib.import_module("tensorflow")
+        # Inside MPI no Python runs, so no handler and no thread of ours could end the wait.
+        faulthandler.dump_traceback_later(JOIN_SECONDS + launch.ranks / 10, exit=True)
+        from hvdtrain.train.seat import take_seat
+        from hvdtrain.train.world import leave_world
+
+        faulthandler.cancel_dump_traceback_later()
+        made = work(take_seat(launch, cores, itex))
         leave_world()
     except Interrupted as stop:
         # All ranks are here: nobody has to be ended.
@@ -111,8 +106,7 @@ def _start_rank(work: Callable[[Seat], T], run_folder: Path | None = None) -> T:
             _leave_failure(run_folder, error)
         if launch.ranks == 1 and isinstance(error, HvdtrainError):
             raise
-        _tell(error, launch)
-        _end(launch, error.exit_code if isinstance(error, HvdtrainError) else 1)
+        end_all(error, launch)
     return made
 
 
@@ -125,6 +119,31 @@ def _leave_failure(run_folder: Path | None, error: HvdtrainError) -> None:
     if run_folder is not None and job:
         with contextlib.suppress(OSError):
             (run_folder / failure_file(job)).write_text(f"{error}\n")
+
+
+def prepare_process(launch: Launch) -> tuple[RankCores | None, str | None]:
+    """Put this process on its cores and make it ready to import TensorFlow.
+
+    Returns:
+        Its entry in the core map, None without one; and the version of Intel's TensorFlow
+        extension, None where it stays out.
+
+    Raises:
+        RunError: The core map is not for this rank or this node.
+    """
+    cores = read_pins(os.environ, launch.local_rank)
+    if cores is not None:
+        pin_process(cores)
+    # Remarks about processors, plug-ins and who started MPI would bury what matters.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CCL_LOG_LEVEL", "error")
+    return cores, enable_itex()
+
+
+def end_all(error: Exception, launch: Launch) -> NoReturn:
+    """Say what failed and end every rank."""
+    _tell(error, launch)
+    _end(launch, error.exit_code if isinstance(error, HvdtrainError) else 1)
 
 
 def _tell(error: Exception, launch: Launch) -> None:

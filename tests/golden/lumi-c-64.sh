@@ -38,6 +38,7 @@ fi
 # Which processor ids are on which socket is read from this node. This sets
 #   HVDTRAIN_COMPUTE_CPUS
 #   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_HOROVOD_CPUS
 #   HVDTRAIN_DATA_CPUS
 #   HOROVOD_THREAD_AFFINITY
 core_map=$("$HVDTRAIN" cores --system lumi-c --ranks-per-node 2 \
@@ -122,6 +123,19 @@ remove_data() {
 trap remove_data EXIT
 srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 \
     bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
+
+# The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
+# job here and names the nodes that the next job had better leave out.
+srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --cpu-bind=none --kill-on-bad-exit=1 \
+    "$HVDTRAIN" preflight \
+    --system lumi-c \
+    --nodes 64 \
+    --ranks-per-node 2 \
+    --rank-batch 16 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"
 
 # The ranks, in the background, so that this shell can take signals while it waits. The exit status
 # of the job is theirs.

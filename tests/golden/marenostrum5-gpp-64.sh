@@ -43,6 +43,7 @@ fi
 # Which processor ids are on which socket is read from this node. This sets
 #   HVDTRAIN_COMPUTE_CPUS
 #   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_HOROVOD_CPUS
 #   HVDTRAIN_DATA_CPUS
 #   KMP_AFFINITY
 #   CCL_WORKER_AFFINITY
@@ -136,6 +137,19 @@ remove_data() {
 trap remove_data EXIT
 srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 \
     bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
+
+# The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
+# job here and names the nodes that the next job had better leave out.
+srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpus-per-task=112 --cpu-bind=none --kill-on-bad-exit=1 \
+    "$HVDTRAIN" preflight \
+    --system marenostrum5-gpp \
+    --nodes 64 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"
 
 # Intel MPI finds its ranks through Slurm's PMI library. Where no module names it, this must:
 # export I_MPI_PMI_LIBRARY=/usr/lib64/libpmi2.so

@@ -42,6 +42,7 @@ fi
 # The core map: one list for each rank of the node, divided by colons
 export HVDTRAIN_COMPUTE_CPUS=0-63
 export HVDTRAIN_COMM_CPUS=64-67
+export HVDTRAIN_HOROVOD_CPUS=132
 export HVDTRAIN_DATA_CPUS=133-135,200-203,268-271
 
 # Compute threads: OpenMP and TensorFlow
@@ -131,6 +132,19 @@ remove_data() {
 trap remove_data EXIT
 ibrun \
     bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
+
+# The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
+# job here and names the nodes that the next job had better leave out.
+ibrun \
+    "$HVDTRAIN" preflight \
+    --system stampede2-knl \
+    --nodes 256 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"
 
 # ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
 # ranks pin themselves.

@@ -41,6 +41,7 @@ fi
 # The core map: one list for each rank of the node, divided by colons
 export HVDTRAIN_COMPUTE_CPUS=0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30,32,34,36,38,40,42:1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31,33,35,37,39,41,43
 export HVDTRAIN_COMM_CPUS=44,46:45,47
+export HVDTRAIN_HOROVOD_CPUS=92:93
 export HVDTRAIN_DATA_CPUS=94:95
 
 # Compute threads: OpenMP and TensorFlow (each rank sets KMP_AFFINITY to its own list of compute cores)
@@ -130,6 +131,19 @@ remove_data() {
 trap remove_data EXIT
 ibrun \
     bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
+
+# The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
+# job here and names the nodes that the next job had better leave out.
+ibrun \
+    "$HVDTRAIN" preflight \
+    --system stampede2-skx \
+    --nodes 128 \
+    --ranks-per-node 2 \
+    --rank-batch 16 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"
 
 # ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
 # ranks pin themselves.

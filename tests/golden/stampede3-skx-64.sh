@@ -40,6 +40,7 @@ fi
 # The core map: one list for each rank of the node, divided by colons
 export HVDTRAIN_COMPUTE_CPUS=0-43
 export HVDTRAIN_COMM_CPUS=44-47
+export HVDTRAIN_HOROVOD_CPUS=44
 export HVDTRAIN_DATA_CPUS=0-43
 
 # Compute threads: OpenMP and TensorFlow
@@ -130,6 +131,19 @@ remove_data() {
 trap remove_data EXIT
 ibrun \
     bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
+
+# The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
+# job here and names the nodes that the next job had better leave out.
+ibrun \
+    "$HVDTRAIN" preflight \
+    --system stampede3-skx \
+    --nodes 64 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"
 
 # ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
 # ranks pin themselves.

@@ -41,6 +41,7 @@ fi
 # Which processor ids are on which socket is read from this node. This sets
 #   HVDTRAIN_COMPUTE_CPUS
 #   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_HOROVOD_CPUS
 #   HVDTRAIN_DATA_CPUS
 #   KMP_AFFINITY
 #   CCL_WORKER_AFFINITY
@@ -134,6 +135,19 @@ remove_data() {
 trap remove_data EXIT
 ibrun \
     bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
+
+# The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
+# job here and names the nodes that the next job had better leave out.
+ibrun \
+    "$HVDTRAIN" preflight \
+    --system stampede3-spr \
+    --nodes 32 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"
 
 # ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
 # ranks pin themselves.

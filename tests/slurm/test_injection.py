@@ -178,6 +178,28 @@ def test_the_exit_status_is_that_of_the_ranks(script: str, tmp_path: Path) -> No
     assert list((tmp_path / "ram").iterdir()) == []
 
 
+def test_the_preflight_comes_first_with_the_options_of_the_training(
+    script: str, tmp_path: Path
+) -> None:
+    outcome = run_script(script, tmp_path)
+    assert outcome.preflight[1:] == outcome.words[1:]
+    failed = run_script(script, tmp_path / "failed", PREFLIGHT_EXIT="1")
+    assert (failed.exit_code, failed.words) == (1, ())
+    assert list((tmp_path / "ram").iterdir()) == []
+
+
+def test_a_job_without_preflight_trains_at_once(tmp_path: Path) -> None:
+    data, staging, program = folders(tmp_path, "")
+    plan = make_job(
+        JobRequest(nodes=2, data=str(data), preflight=False, attest=False),
+        with_staging(load_system("stampede2-knl"), staging),
+        Origin(command="c", hvdtrain=str(program)),
+    )
+    outcome = run_script(render_script(plan), tmp_path, PREFLIGHT_EXIT="1")
+    assert (outcome.exit_code, outcome.preflight) == (0, ())
+    assert "--no-attest" in outcome.words
+
+
 def test_a_restarted_job_goes_on_with_its_run(script: str, tmp_path: Path) -> None:
     first = run_script(script, tmp_path).words
     assert first[-2] == "--run-id"
