@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from hvdtrain.plan.changes import plan_changes
+from hvdtrain.plan.changes import plan_changes, plan_sha256
 from hvdtrain.plan.datasource import DataSource
 from hvdtrain.plan.recipe import load_recipe
 from tests.samples import sample_plan
@@ -42,3 +42,9 @@ def test_other_images_are_a_change() -> None:
     dataset = msgspec.structs.replace(plan.dataset, fingerprint="0123456789abcdef")
     other = msgspec.structs.replace(plan, dataset=dataset)
     assert plan_changes(plan, other) == ['dataset.fingerprint: "" -> "0123456789abcdef"']
+
+
+def test_two_ranks_have_the_same_plan_wherever_their_data_lies() -> None:
+    here, there = (sample_plan(source=DataSource(path=path)) for path in ("/tmp/1", "/tmp/2"))
+    assert plan_sha256(here) == plan_sha256(there)
+    assert plan_sha256(here) != plan_sha256(sample_plan(seed=1))
