@@ -27,6 +27,7 @@ COMMANDS = {
     "schedule": Entry("schedule", "Show or draw the learning rate of a recipe."),
     "dry-run": Entry("dry_run", "Train for a few steps on this machine."),
     "train": Entry("train", "What every rank runs."),
+    "stage": Entry("stage", "Copy training data to the nodes."),
     "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),
     "collect": Entry("collect", "Print the paper's tables from the records of runs."),
     "doctor": Entry("doctor", "Check the installation and this machine."),

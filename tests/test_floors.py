@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hvdtrain"
 
 GROUND = {"errors", "processor", "resources", "stack", "units"}
-MIDDLE = {"checks", "collect", "slurm", "train"}
+MIDDLE = {"checks", "collect", "slurm", "staging", "train"}
 HEAVY = {"horovod", "keras", "mpi4py", "tensorflow"}
 # A plan is the same wherever and whenever it is made.
 IMPURE = {"datetime", "random", "socket", "subprocess", "time"}
@@ -105,11 +105,19 @@ finally:
 """
 
 
-def test_render_job_starts_without_the_training_stack() -> None:
-    command = [sys.executable, "-c", START, "render-job", "--nodes", "1536"]
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("render-job", "--nodes", "1536"), "#!"),
+        (("stage", "remove", "/nowhere"), ""),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_starts_without_the_training_stack(words: tuple[str, ...], said: str) -> None:
+    command = [sys.executable, "-c", START, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("#!")
+    assert done.stdout.startswith(said)
     loaded = done.stderr.partition("loaded: ")[2].split()
     assert "hvdtrain" in loaded
     assert not {*HEAVY, "matplotlib", "numpy"} & set(loaded)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
 
 # Takes its options away and runs the rest, as the real one would on a node.
 _LAUNCHER = """#!/bin/bash
@@ -18,17 +22,40 @@ done
 exec "$@"
 """
 
-_PROGRAM = """#!/bin/bash
-[ "$1" = train ] || exit 0
-printf '%s\\0' "$@" >"$RECORD/words"
-while [ $# -gt 0 ]; do
-    if [ "$1" = --data ]; then
-        cp -r -- "$2" "$RECORD/data"
-        stat -c %a -- "$2" >"$RECORD/mode"
-    fi
+# A thousand scripts take their time: here a copy is only a copy.
+_STAGING = """
+stage)
     shift
-done
-exit "${TRAIN_EXIT:-0}"
+    action=$1
+    while [ "$1" != -- ]; do shift; done
+    case $action in
+    copy) mkdir -m 700 -- "$3" && cp -r -- "$2" "$3/data" ;;
+    remove) rm -rf -- "$2" ;;
+    esac
+    ;;
+"""
+
+_REAL_STAGING = f"""
+stage)
+    PYTHONPATH={shlex.quote(str(_ROOT))} exec {shlex.quote(sys.executable)} -m hvdtrain "$@"
+    ;;
+"""
+
+_PROGRAM = r"""#!/bin/bash
+case $1 in
+train)
+    printf '%s\0' "$@" >"$RECORD/words"
+    while [ $# -gt 0 ]; do
+        if [ "$1" = --data ]; then
+            cp -r -- "$2" "$RECORD/data"
+            stat -c %a -- "${2%/*}" >"$RECORD/mode"
+        fi
+        shift
+    done
+    exit "${TRAIN_EXIT:-0}"
+    ;;
+STAGING
+esac
 """
 
 
@@ -49,10 +76,15 @@ class Outcome:
     record: Path
 
 
-def make_program(path: Path) -> Path:
-    """A program in place of `hvdtrain`."""
+def make_program(path: Path, *, stages: bool = False) -> Path:
+    """A program in place of `hvdtrain`.
+
+    Args:
+        path: Where.
+        stages: Whether it stages data as the real one does, and not only copies it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_PROGRAM)
+    path.write_text(_PROGRAM.replace("STAGING", _REAL_STAGING if stages else _STAGING))
     path.chmod(0o755)
     return path
 
