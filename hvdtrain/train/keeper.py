@@ -31,6 +31,16 @@ class Agreement(Protocol):
         """The largest number of the last proposal, on every rank. Waits for all of them."""
 
 
+class Writing(Protocol):
+    """A write that goes on in the background."""
+
+    def check(self) -> None:
+        """Raise what has gone wrong, if anything; does not wait."""
+
+    def finish(self) -> None:
+        """Wait until it is done; raise what has gone wrong."""
+
+
 @dataclass(frozen=True)
 class CheckpointInterval:
     """When checkpoints are written.
@@ -51,7 +61,8 @@ class Keeper:
         interval: When to save.
         agreement: Over all ranks.
         note: Where this rank's signal appears.
-        save: Writes a checkpoint. Collective.
+        save: Begins to write a checkpoint. Collective.
+        writing: The write that it has begun.
         keeps_time: Whether this rank's clock decides; that of one rank must.
     """
 
@@ -61,12 +72,14 @@ class Keeper:
         agreement: Agreement,
         note: SignalNote,
         save: Callable[[], None],
+        writing: Writing,
         keeps_time: bool,
     ) -> None:
         self._interval = interval
         self._agreement = agreement
         self._note = note
         self._save = save
+        self._writing = writing
         self._keeps_time = keeps_time
         self._saved = time.monotonic()
 
@@ -79,12 +92,15 @@ class Keeper:
 
         Raises:
             Interrupted: A rank got a signal. The checkpoint is there.
+            RunError: A checkpoint could not be written.
         """
+        self._writing.check()
         wish = self._agreement.result()
         if wish == GO_ON:
             return
         self._save_now()
         if wish > SAVE:
+            self._writing.finish()
             name = signal.Signals(wish - STOP).name
             raise Interrupted(f"the run was ended by {name}; it can be continued")
 

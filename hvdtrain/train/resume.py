@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,12 @@ from hvdtrain.train.checkpoint import (
 )
 from hvdtrain.train.clock import StepClock
 from hvdtrain.train.data.faults import CorruptLog
+from hvdtrain.train.digest import replica_sha256, require_same_replicas
 from hvdtrain.train.folder import RunFolder
 from hvdtrain.train.loop import Journey
 from hvdtrain.train.reduce import broadcast_state
 from hvdtrain.train.world import World, from_first, gather, gather_rows, scatter_rows
+from hvdtrain.train.writer import CheckpointWriter
 
 Statistics = npt.NDArray[np.float32]
 
@@ -42,6 +45,7 @@ class RunMemory:
             them, with the values of rank 0.
         own: Moving statistics: float32 variables that every rank has values of its own for.
         corrupt: Training images that this rank could not decode.
+        writer: Of rank 0; idle on the others.
     """
 
     folder: RunFolder
@@ -50,18 +54,24 @@ class RunMemory:
     shared: Sequence[tf.Variable]
     own: Sequence[tf.Variable]
     corrupt: CorruptLog
+    writer: CheckpointWriter
 
     def save(
         self, journey: Journey, *, started: str, run_seconds: float, resumed_at: Sequence[int]
     ) -> None:
-        """Write a checkpoint, unless a weight is NaN or infinite. Collective.
+        """Begin to write a checkpoint, unless a weight is NaN or infinite. Collective.
+
+        The values are copied now and written while the training goes on.
 
         Raises:
-            RunError: It cannot be written.
+            RunError: The checkpoint before cannot be written, or the ranks do not hold the same;
+                that they all say, and such a state is not written.
         """
-        ranks = gather(
-            RankState(clock=journey.clock.state, corrupt=tuple(sorted(self.corrupt.examples)))
-        )
+        self.writer.finish()
+        arrays: list[Array] = [variable.numpy() for variable in self.shared]
+        mine = RankState(clock=journey.clock.state, corrupt=tuple(sorted(self.corrupt.examples)))
+        gathered = gather((mine, self._replica_sha256(arrays)))
+        require_same_replicas([digest for _, digest in gathered], self.world.hosts, journey.step)
         rows = gather_rows(_flatten(self.own))
         if rows is None:
             return
@@ -76,15 +86,16 @@ class RunMemory:
             started=started,
             resumed_at=tuple(resumed_at),
             names=tuple(variable.name for variable in self.shared),
-            ranks=tuple(ranks),
+            ranks=tuple(rank for rank, _ in gathered),
         )
-        arrays: list[Array] = [variable.numpy() for variable in self.shared]
-        if not all(np.isfinite(array).all() for array in [*arrays, rows]):
-            # The loss of the next step will say so. What can be continued must stay.
-            print(f"hvdtrain: no checkpoint at step {journey.step}: NaN or Inf", file=sys.stderr)
-            return
-        own = rows[:1] if (rows == rows[:1]).all() else rows
-        write_checkpoint(self.folder.path / CHECKPOINTS_FOLDER, Checkpoint(state, arrays, own))
+        folder = self.folder.path / CHECKPOINTS_FOLDER
+        self.writer.start(lambda: _write_finite(folder, state, arrays, rows))
+
+    def _replica_sha256(self, arrays: Sequence[Array]) -> bytes:
+        """Of what must be the same on all ranks: all but the moving statistics."""
+        own = {variable.ref() for variable in self.own}
+        pairs = zip(self.shared, arrays, strict=True)
+        return replica_sha256([array for variable, array in pairs if variable.ref() not in own])
 
     def restore(self, checkpoint: Checkpoint | None) -> Journey:
         """Give every rank the state of a checkpoint that rank 0 has, or of rank 0. Collective.
@@ -117,6 +128,15 @@ class RunMemory:
             epoch_seconds=state.epoch_seconds,
             seconds=state.training_seconds,
         )
+
+
+def _write_finite(folder: Path, state: RunState, arrays: Sequence[Array], rows: Array) -> None:
+    if not all(np.isfinite(array).all() for array in [*arrays, rows]):
+        # The loss of the next step will say so. What can be continued must stay.
+        print(f"hvdtrain: no checkpoint at step {state.step}: NaN or Inf", file=sys.stderr)
+        return
+    own = rows[:1] if (rows == rows[:1]).all() else rows
+    write_checkpoint(folder, Checkpoint(state, arrays, own))
 
 
 def _assign_all(variables: Sequence[tf.Variable], checkpoint: Checkpoint) -> None:

@@ -56,6 +56,7 @@ from hvdtrain.train.world import (
     leave_world,
     library_version,
 )
+from hvdtrain.train.writer import CheckpointWriter
 from hvdtrain.units import format_cpu_list
 
 
@@ -71,6 +72,7 @@ class Session:
     started: str
     clock_started: float
     checkpoint: Checkpoint | None = None
+    writer: CheckpointWriter = field(default_factory=CheckpointWriter)
     resumed_at: tuple[int, ...] = ()
     journey: Journey = field(default_factory=Journey)
     placement: tuple[RankPlacement, ...] = ()
@@ -104,6 +106,7 @@ def run_session(
         leave_world()
         raise
     except BaseException as error:
+        session.writer.settle()
         # Where the record cannot be written either, what failed first is what matters.
         with contextlib.suppress(OSError):
             session.folder.close(_make_record(session, *_verdict(error, world)))
@@ -171,6 +174,7 @@ def _train(
     data_cpus = pins.data if pins else ()
     pipeline = open_pipeline(plan, world.rank, max(1, len(data_cpus)), data_cpus)
     statistics = moving_statistics(model)
+    session.writer = CheckpointWriter(data_cpus)
     memory = RunMemory(
         session.folder,
         plan,
@@ -178,6 +182,7 @@ def _train(
         shared=[*model.variables, *optimizer.slots, *average_slots],
         own=[*statistics, *(average.means_of(statistics) if average else [])],
         corrupt=pipeline.corrupt_training,
+        writer=session.writer,
     )
     session.journey = memory.restore(session.checkpoint)
     session.checkpoint = None
@@ -201,6 +206,7 @@ def _train(
         hooks = Hooks(evaluate, log, reporter, keeper)
         batches = loaders.watch(pipeline.training(session.journey.step))
         TrainingLoop(plan, step, batches, hooks, session.journey).run()
+    session.writer.finish()
     session.placement = _gather_placement(world, communication, loaders)
     _gather_share(session)
     with final_weights():
@@ -222,7 +228,9 @@ def _make_keeper(
         )
 
     interval = CheckpointInterval(options.checkpoint_minutes * 60, options.checkpoint_epochs)
-    return Keeper(interval, RankAgreement(), note, save, keeps_time=session.world.is_first)
+    return Keeper(
+        interval, RankAgreement(), note, save, session.writer, keeps_time=session.world.is_first
+    )
 
 
 def _count_corrupt(log: CorruptLog) -> int:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections.abc import Callable
 
 import pytest
 
+from hvdtrain.errors import RunError
 from hvdtrain.train.interrupt import SIGNALS, Interrupted, SignalNote, signals_noted
 from hvdtrain.train.keeper import GO_ON, SAVE, STOP, CheckpointInterval, Keeper
+from hvdtrain.train.writer import CheckpointWriter
 
 
 class OtherRanks:
@@ -29,13 +33,19 @@ class Run:
 
     def __init__(self, others: int = GO_ON, seconds: float = 3600.0, first: bool = True) -> None:
         self.saved = 0
+        self.write: Callable[[], None] | None = None
         self.note = SignalNote()
         self.ranks = OtherRanks(others)
         interval = CheckpointInterval(seconds, 2)
-        self.keeper = Keeper(interval, self.ranks, self.note, self.save, keeps_time=first)
+        self.writer = CheckpointWriter()
+        self.keeper = Keeper(
+            interval, self.ranks, self.note, self.save, self.writer, keeps_time=first
+        )
 
     def save(self) -> None:
         self.saved += 1
+        if self.write is not None:
+            self.writer.start(self.write)
 
     def step(self) -> None:
         self.keeper.step_begins()
@@ -74,6 +84,35 @@ def test_a_signal_during_a_step_waits_for_the_next() -> None:
     assert run.saved == 0
     with pytest.raises(Interrupted, match="SIGTERM"):
         run.step()
+
+
+def fail() -> None:
+    raise RunError("the disk is full")
+
+
+def test_a_failed_write_is_raised_at_the_end_of_a_step() -> None:
+    run = Run()
+    run.writer.start(fail)
+    run.writer.settle()
+    run.keeper.step_begins()
+    with pytest.raises(RunError, match="the disk is full"):
+        run.keeper.step_ends()
+
+
+def test_a_run_stops_when_its_last_checkpoint_is_there() -> None:
+    run = Run()
+    release, written = threading.Event(), threading.Event()
+
+    def write() -> None:
+        release.wait(60)
+        written.set()
+
+    run.write = write
+    run.note.number = signal.SIGTERM
+    threading.Timer(0.05, release.set).start()
+    with pytest.raises(Interrupted):
+        run.step()
+    assert written.is_set()
 
 
 def test_every_second_epoch() -> None:

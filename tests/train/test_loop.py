@@ -11,6 +11,7 @@ import pytest
 from hvdtrain.plan.record import EvaluationResult
 from hvdtrain.train.interrupt import Interrupted, SignalNote
 from hvdtrain.train.keeper import CheckpointInterval, Keeper
+from hvdtrain.train.writer import CheckpointWriter
 from tests.samples import sample_plan
 
 pytestmark = pytest.mark.tf
@@ -68,7 +69,7 @@ class Watcher:
         reporter = Silence()
         agreement = AloneAgreement()
         interval = CheckpointInterval(3600.0, every)
-        keeper = Keeper(interval, agreement, self.note, self.save, True)
+        keeper = Keeper(interval, agreement, self.note, self.save, CheckpointWriter(), True)
         hooks = Hooks(self.evaluate, self.lines.append, reporter, keeper)
         self.plan, self.journey = plan, journey
         batches: Any = itertools.repeat(("images", "labels"))
