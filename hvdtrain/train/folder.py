@@ -73,7 +73,7 @@ class RunFolder:
         if taken:
             raise InputError("--run-id", run_id, f"a name that {results} does not hold yet")
         try:
-            _write_new(path / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan)))
+            write_new(path / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan)))
         except OSError as error:
             raise RunError(f"{path / PLAN_FILE} cannot be written: {error.strerror}") from None
         return cls(path)
@@ -157,7 +157,7 @@ class RunFolder:
         """
         encoded = msgspec.json.format(msgspec.json.encode(record))
         try:
-            _write_new(self.path / RECORD_FILE, encoded)
+            write_new(self.path / RECORD_FILE, encoded)
         except FileExistsError:
             return False
         return True
@@ -188,7 +188,7 @@ def _replace(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def write_new(path: Path, content: bytes) -> None:
     """Write a file that does not exist yet, so that nobody ever sees half of it.
 
     Raises:

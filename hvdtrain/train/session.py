@@ -31,6 +31,7 @@ from hvdtrain.train.folder import RunFolder
 from hvdtrain.train.interrupt import Interrupted, SignalNote, signals_noted
 from hvdtrain.train.keeper import CheckpointInterval, Keeper
 from hvdtrain.train.launcher import Launch
+from hvdtrain.train.lock import RunLock
 from hvdtrain.train.loop import DivergedError, Hooks, Journey, TrainingLoop
 from hvdtrain.train.metrics import make_log
 from hvdtrain.train.model import make_model
@@ -72,6 +73,7 @@ class Session:
     started: str
     clock_started: float
     checkpoint: Checkpoint | None = None
+    lock: RunLock | None = None
     writer: CheckpointWriter = field(default_factory=CheckpointWriter)
     resumed_at: tuple[int, ...] = ()
     journey: Journey = field(default_factory=Journey)
@@ -79,6 +81,11 @@ class Session:
     allreduce_share: float | None = None
     corrupt_images: int = 0
     weights_sha256: str | None = None
+
+    def leave(self) -> None:
+        """Let another job work on the run. Only rank 0 has a lock."""
+        if self.lock is not None:
+            self.lock.release()
 
 
 def run_session(
@@ -103,6 +110,7 @@ def run_session(
         with signals_noted(speaks=world.is_first) as note:
             _train(session, options, pins, communication, note)
     except Interrupted:
+        session.leave()
         leave_world()
         raise
     except BaseException as error:
@@ -110,10 +118,12 @@ def run_session(
         # Where the record cannot be written either, what failed first is what matters.
         with contextlib.suppress(OSError):
             session.folder.close(_make_record(session, *_verdict(error, world)))
+        session.leave()
         raise
     if world.is_first:
         session.folder.close(_make_record(session, "completed", None))
         remove_checkpoints(session.folder.path / CHECKPOINTS_FOLDER)
+        session.leave()
     leave_world()
 
 
@@ -126,18 +136,20 @@ def _open_session(
     versions = read_versions(library_version(), itex)
     gather_equal("versions of the stack", versions, world)
     checkpoint: Checkpoint | None = None
+    lock: RunLock | None = None
 
     def begin() -> tuple[RunPlan, RunFolder, RunState | None]:
-        nonlocal checkpoint
+        nonlocal checkpoint, lock
         plan = make_run_plan(options, world)
         check_plan_size(plan.ranks_per_node, plan.nodes, world)
         run_id = options.run_id or make_run_id(plan, now)
-        folder, checkpoint = open_run(options.results, run_id, plan, options.allow_change)
+        folder, checkpoint, lock = open_run(options.results, run_id, plan, options.allow_change)
         return plan, folder, checkpoint.state if checkpoint else None
 
     plan, folder, state = from_first(begin, world)
     started = now.isoformat(timespec="seconds")
     session = Session(world, plan, folder, versions, git_commit, started, clock_started, checkpoint)
+    session.lock = lock
     if state is not None:
         session.started = state.started
         session.clock_started -= state.run_seconds

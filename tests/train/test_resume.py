@@ -16,6 +16,7 @@ from PIL import Image
 
 from hvdtrain.plan.decode import load_json
 from hvdtrain.plan.record import METRICS_FILE, RECORD_FILE, Record
+from hvdtrain.train.lock import OWNER_FILE, take_lock
 from tests.ranks import find_ranks, run_ranks, start_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(300)]
@@ -178,3 +179,14 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_run_which_then_goes_on(
     blocked.unlink()
     run_ranks(words, tmp_path / "out")
     assert_same(tmp_path / "run", undisturbed)
+
+
+def test_a_run_that_another_job_works_on_is_left_alone(images: Path, tmp_path: Path) -> None:
+    lock = take_lock(tmp_path / "run")
+    running = start_ranks(train_words(images, tmp_path), tmp_path / "out")
+    running.communicate(timeout=100)
+    said = (tmp_path / "out" / "0.err").read_text()
+    assert running.returncode == 2, said
+    assert f"process {os.getpid()} on " in said
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [OWNER_FILE]
+    lock.release()
