@@ -120,18 +120,15 @@ def remove_data(path: Path) -> bool:
         Whether there was one.
 
     Raises:
-        RunError: Something else is in its place, which stays, or it cannot be removed.
+        RunError: Something else is in its place, which stays; or it cannot be removed.
     """
     with open_private(path) as root:
         if root is None:
             return False
-        try:
-            if (root / DATA).exists():
-                shutil.rmtree(root / DATA)
-            (root / JOURNAL).unlink(missing_ok=True)
-            path.rmdir()
-        except OSError as error:
-            raise RunError(f"{str(path)!r} cannot be removed: {error.strerror}") from None
+        if (root / DATA).exists():
+            shutil.rmtree(root / DATA)
+        (root / JOURNAL).unlink(missing_ok=True)
+        path.rmdir()
     return True
 
 

@@ -43,6 +43,8 @@ def open_private(path: Path, *, create: bool = False) -> Iterator[Path | None]:
         root = Path(f"/proc/self/fd/{descriptor}")
         _check_content(path, root)
         yield root
+    except OSError as error:
+        raise RunError(f"{str(path)!r} cannot be used: {error.strerror}", _fix(path)) from None
     finally:
         os.close(descriptor)
 

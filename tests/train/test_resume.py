@@ -94,6 +94,14 @@ def wait_for_steps(folder: Path, running: subprocess.Popen[str], steps: int) -> 
         time.sleep(0.005)
 
 
+def wait_for_processes(results: Path, running: subprocess.Popen[str]) -> None:
+    """Wait until both ranks run, or have ended."""
+    deadline = time.monotonic() + 100
+    while running.poll() is None and len(find_ranks(str(results))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def kill_somewhere(words: list[str], results: Path, run_id: str, chance: random.Random) -> bool:
     """Start a run, kill one rank or all of them at some moment; False: it was done before that."""
     running = start_ranks(words, results / "out")
@@ -103,7 +111,9 @@ def kill_somewhere(words: list[str], results: Path, run_id: str, chance: random.
             wait_for_steps(results / run_id, running, chance.randrange(1, 10))
             time.sleep(chance.uniform(0, 0.05))
         else:
-            time.sleep(chance.uniform(1, 6))
+            # A rank that is not there yet when the other one dies would wait for it.
+            wait_for_processes(results, running)
+            time.sleep(chance.uniform(0, 5))
         victims = find_ranks(str(results))
         # Intel MPI's launcher waits forever for a rank that died before MPI knew of it.
         if chance.random() < 0.7 and victims and not coming_up:
