@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -209,6 +210,21 @@ def test_no_room_is_said_and_what_is_there_needs_none(
     )
     assert f"remove {left} unless a job of yours uses it" in caught.value.fix
     assert sorted(contents(staged / "data")) == [b"empty", b"val/a/3.jpg"]
+
+
+def test_a_disk_that_fills_up_all_the_same_is_said(
+    source: Path, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched, pytest.raises(RunError, match=r"cannot be copied: No s"):
+        patched.setattr("hvdtrain.staging.copy._write_all", full)
+        copy(source, staged)
+    with monkeypatch.context() as patched, pytest.raises(RunError, match=r"cannot be used: No sp"):
+        patched.setattr(Path, "write_bytes", full)
+        copy(source, staged)
+    assert copy(source, staged).files == 4
 
 
 def plant_link(staged: Path) -> None:
