@@ -58,3 +58,16 @@ def test_runs_on_the_cores_it_is_given() -> None:
     writer.start(lambda: found.append(os.sched_getaffinity(0)))
     writer.finish()
     assert (found, os.sched_getaffinity(0)) == ([{cpu}], before)
+
+
+@pytest.mark.tf
+def test_what_is_copied_does_not_change_with_the_variable() -> None:
+    """What the training does to the weights meanwhile must not reach the file."""
+    import tensorflow as tf
+
+    variable = tf.Variable(tf.random.normal([512, 512]))
+    copied = variable.numpy()
+    before = copied.tobytes()
+    for change in (variable.assign_add, variable.assign):
+        change(tf.ones([512, 512]))
+        assert copied.tobytes() == before != variable.numpy().tobytes()
