@@ -83,6 +83,7 @@ class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         min_nodes: Fewest nodes of a job.
         max_nodes: Most nodes of a job.
         max_walltime_min: Longest wall time of a job in minutes.
+        max_jobs: Most jobs of a user that may wait or run at a time; None: not known.
         auto: Whether it is chosen when the user names none; the first in the file that fits is.
         note: A peculiarity worth telling the user, such as "by ticket".
     """
@@ -93,6 +94,7 @@ class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     min_nodes: Positive = 1
     max_nodes: Positive
     max_walltime_min: Positive
+    max_jobs: Positive | None = None
     auto: bool = True
     note: Line = ""
 
@@ -124,6 +126,8 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         requeue: Whether a job may put itself back into the queue.
         stage_by: How training data comes to the nodes. `parallel-read`: every node reads the
             shared file system; `sbcast`: Slurm passes the large files on from node to node.
+        max_array_tasks: Most tasks of a job array; Slurm's own limit unless the site has another.
+            A site without arrays forbids the directive `array`.
     """
 
     launcher: Launcher
@@ -136,6 +140,7 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     account_required: bool = False
     requeue: bool = True
     stage_by: StageBy = "parallel-read"
+    max_array_tasks: Positive = 1001
 
 
 class StepTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

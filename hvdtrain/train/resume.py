@@ -15,17 +15,19 @@ from hvdtrain.errors import RunError
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.checkpoint import (
     CHECKPOINTS_FOLDER,
+    SNAPSHOTS_FOLDER,
     Array,
     Checkpoint,
     RankState,
     RunState,
     write_checkpoint,
+    write_snapshot,
 )
 from hvdtrain.train.clock import StepClock
 from hvdtrain.train.data.faults import CorruptLog
 from hvdtrain.train.digest import replica_sha256, require_same_replicas
 from hvdtrain.train.folder import RunFolder
-from hvdtrain.train.loop import Journey
+from hvdtrain.train.loop import Journey, Snapshot
 from hvdtrain.train.reduce import broadcast_state
 from hvdtrain.train.world import World, from_first, gather, gather_rows, scatter_rows
 from hvdtrain.train.writer import CheckpointWriter
@@ -57,9 +59,15 @@ class RunMemory:
     writer: CheckpointWriter
 
     def save(
-        self, journey: Journey, *, started: str, run_seconds: float, resumed_at: Sequence[int]
+        self,
+        journey: Journey,
+        *,
+        started: str,
+        run_seconds: float,
+        resumed_at: Sequence[int],
+        snapshot: Snapshot | None = None,
     ) -> None:
-        """Begin to write a checkpoint, unless a weight is NaN or infinite. Collective.
+        """Begin to write a checkpoint or a snapshot, unless a weight is not finite. Collective.
 
         The values are copied now and written while the training goes on.
 
@@ -87,9 +95,10 @@ class RunMemory:
             resumed_at=tuple(resumed_at),
             names=tuple(variable.name for variable in self.shared),
             ranks=tuple(rank for rank, _ in gathered),
+            evaluation=snapshot.evaluation if snapshot else None,
         )
-        folder = self.folder.path / CHECKPOINTS_FOLDER
-        self.writer.start(lambda: _write_finite(folder, state, arrays, rows))
+        number = snapshot.number if snapshot else None
+        self.writer.start(lambda: _write(self.folder.path, state, arrays, rows, number))
 
     def _replica_sha256(self, arrays: Sequence[Array]) -> bytes:
         """Of what must be the same on all ranks: all but the moving statistics."""
@@ -130,13 +139,20 @@ class RunMemory:
         )
 
 
-def _write_finite(folder: Path, state: RunState, arrays: Sequence[Array], rows: Array) -> None:
+def _write(
+    folder: Path, state: RunState, arrays: Sequence[Array], rows: Array, snapshot: int | None
+) -> None:
+    """Write a checkpoint, or the snapshot of a number, into a run's folder if all is finite."""
     if not all(np.isfinite(array).all() for array in [*arrays, rows]):
         # The loss of the next step will say so. What can be continued must stay.
         print(f"hvdtrain: no checkpoint at step {state.step}: NaN or Inf", file=sys.stderr)
         return
     own = rows[:1] if (rows == rows[:1]).all() else rows
-    write_checkpoint(folder, Checkpoint(state, arrays, own))
+    saved = Checkpoint(state, arrays, own)
+    if snapshot is None:
+        write_checkpoint(folder / CHECKPOINTS_FOLDER, saved)
+    else:
+        write_snapshot(folder / SNAPSHOTS_FOLDER, snapshot, saved)
 
 
 def _assign_all(variables: Sequence[tf.Variable], checkpoint: Checkpoint) -> None:
