@@ -35,6 +35,7 @@ COMMANDS = {
     "attempt": Entry("attempt", "What a job does before and after its ranks."),
     "collapse": Entry("collapse", "Make models of an ensemble from a run's snapshots."),
     "ensemble": Entry("ensemble", "Average the predictions of the models of runs."),
+    "stage": Entry("stage", "Copy training data to the nodes."),
     "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),
     "collect": Entry("collect", "Print the paper's tables from the records of runs."),
     "plot": Entry("plot", "Draw the paper's figures, with your runs over them."),

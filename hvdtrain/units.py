@@ -56,6 +56,15 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} d"
 
 
+def format_bytes(size: float) -> str:
+    """A size for people, in powers of 1000: `512 B`, `3.4 MB`, `140 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
 def format_cpu_list(cpus: Iterable[int]) -> str:
     """The kernel's form of a set of processor ids, sorted: `0-21,24-45`."""
     runs: list[list[int]] = []

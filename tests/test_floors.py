@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hvdtrain"
 
 GROUND = {"errors", "processor", "resources", "stack", "units"}
-MIDDLE = {"checks", "collect", "slurm", "train"}
+MIDDLE = {"checks", "collect", "slurm", "staging", "train"}
 HEAVY = {"horovod", "keras", "mpi4py", "tensorflow"}
 # A plan is the same wherever and whenever it is made.
 IMPURE = {"datetime", "random", "socket", "subprocess", "time"}
@@ -117,6 +117,7 @@ finally:
         ("status --results {results}", ""),
         ("cancel --all --results {results}", ""),
         ("report {results} -o -", "<!DOCTYPE html>"),
+        ("stage remove {results}/nothing", ""),
     ],
 )
 def test_it_starts_without_the_training_stack(words: str, out: str, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ Count = Annotated[int, Meta(ge=0, le=10_000_000)]
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Launcher = Literal["ibrun", "srun", "mpirun"]
 MpiFamily = Literal["intel", "openmpi", "mpich"]
+StageBy = Literal["parallel-read", "sbcast"]
 
 
 class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -123,6 +124,8 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         forbidden: Directives that the site rejects, with the reason.
         account_required: Whether a job without an account is refused.
         requeue: Whether a job may put itself back into the queue.
+        stage_by: How training data comes to the nodes. `parallel-read`: every node reads the
+            shared file system; `sbcast`: Slurm passes the large files on from node to node.
         max_array_tasks: Most tasks of a job array; Slurm's own limit unless the site has another.
             A site without arrays forbids the directive `array`.
     """
@@ -136,6 +139,7 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     forbidden: dict[DirectiveName, Line] = {}
     account_required: bool = False
     requeue: bool = True
+    stage_by: StageBy = "parallel-read"
     max_array_tasks: Positive = 1001
 
 

@@ -91,8 +91,10 @@ def begin_collapse(options: CollapseOptions, world: World) -> Opened:
         )
     run_id = options.run_id or _collapse_id(options.run, options.snapshot)
     require_name("--run-id", run_id)
-    folder, checkpoint = open_run(options.run.resolve().parent, run_id, plan, allow_change=None)
-    return Opened(plan, folder, checkpoint or _first_state(snapshot, plan))
+    folder, checkpoint, lock = open_run(
+        options.run.resolve().parent, run_id, plan, allow_change=None
+    )
+    return Opened(plan, folder, checkpoint or _first_state(snapshot, plan), lock)
 
 
 def _read_snapshot(run: Path, number: int) -> Checkpoint:

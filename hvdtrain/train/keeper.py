@@ -31,6 +31,16 @@ class Agreement(Protocol):
         """The largest number of the last proposal, on every rank. Waits for all of them."""
 
 
+class Writing(Protocol):
+    """A write that goes on in the background."""
+
+    def check(self) -> None:
+        """Raise what has gone wrong, if anything; does not wait."""
+
+    def finish(self) -> None:
+        """Wait until it is done; raise what has gone wrong."""
+
+
 @dataclass(frozen=True)
 class CheckpointInterval:
     """When checkpoints are written.
@@ -52,7 +62,8 @@ class Keeper:
         agreement: Over all ranks.
         note: Where this rank's signal appears.
         stop_asked: Whether this rank has been asked to stop in another way.
-        save: Writes a checkpoint. Collective.
+        save: Begins to write a checkpoint. Collective.
+        writing: The write that it has begun.
         keeps_time: Whether this rank's clock decides; that of one rank must.
     """
 
@@ -63,6 +74,7 @@ class Keeper:
         note: SignalNote,
         stop_asked: Callable[[], bool],
         save: Callable[[], None],
+        writing: Writing,
         keeps_time: bool,
     ) -> None:
         self._interval = interval
@@ -70,6 +82,7 @@ class Keeper:
         self._note = note
         self._stop_asked = stop_asked
         self._save = save
+        self._writing = writing
         self._keeps_time = keeps_time
         self._saved = time.monotonic()
 
@@ -82,12 +95,15 @@ class Keeper:
 
         Raises:
             Interrupted: A rank was asked to stop. The checkpoint is there.
+            RunError: A checkpoint could not be written.
         """
+        self._writing.check()
         wish = self._agreement.result()
         if wish == GO_ON:
             return
         self._save_now()
         if wish >= STOP:
+            self._writing.finish()
             asked = signal.Signals(wish - STOP).name if wish > STOP else "its stop file"
             raise Interrupted(f"the run was ended by {asked}; it can be continued")
 

@@ -20,11 +20,12 @@ from hvdtrain.train.checkpoint import (
 )
 from hvdtrain.train.clock import ClockState
 from hvdtrain.train.folder import RunFolder
+from hvdtrain.train.lock import RunLock, take_lock
 
 
 def open_run(
     results: Path, run_id: str, plan: RunPlan, allow_change: bool | None
-) -> tuple[RunFolder, Checkpoint | None]:
+) -> tuple[RunFolder, Checkpoint | None, RunLock]:
     """Make the folder of a run, or find where a run that did not end can go on. For rank 0.
 
     Args:
@@ -35,12 +36,24 @@ def open_run(
             command has no option for that.
 
     Returns:
-        The folder, and the checkpoint to go on from; None: from the first step.
+        The folder, the checkpoint to go on from, None for the first step, and the right to write
+        there, to be released when the run is done.
 
     Raises:
-        InputError: The run has ended, or it was started with another plan.
+        InputError: The run has ended, was started with another plan, or another job works on it.
         RunError: The folder cannot be made, or none of its checkpoints is whole.
     """
+    lock = take_lock(results / run_id)
+    try:
+        return *_open_locked(results, run_id, plan, allow_change), lock
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _open_locked(
+    results: Path, run_id: str, plan: RunPlan, allow_change: bool | None
+) -> tuple[RunFolder, Checkpoint | None]:
     folder = RunFolder(results / run_id)
     if not folder.holds_run:
         return RunFolder.create(results, run_id, plan), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +25,12 @@ from hvdtrain.train.checkpoint import (
 )
 from hvdtrain.train.clock import StepClock
 from hvdtrain.train.data.faults import CorruptLog
-from hvdtrain.train.digest import weights_sha256
+from hvdtrain.train.digest import replica_sha256, require_same_replicas
 from hvdtrain.train.folder import RunFolder
 from hvdtrain.train.loop import Journey, Snapshot
 from hvdtrain.train.reduce import broadcast_state
-from hvdtrain.train.world import World, from_first, gather, gather_equal, gather_rows, scatter_rows
+from hvdtrain.train.world import World, from_first, gather, gather_rows, scatter_rows
+from hvdtrain.train.writer import CheckpointWriter
 
 Statistics = npt.NDArray[np.float32]
 
@@ -45,6 +47,7 @@ class RunMemory:
             them, with the values of rank 0.
         own: Moving statistics: float32 variables that every rank has values of its own for.
         corrupt: Training images that this rank could not decode.
+        writer: Of rank 0; idle on the others.
     """
 
     folder: RunFolder
@@ -53,6 +56,7 @@ class RunMemory:
     shared: Sequence[tf.Variable]
     own: Sequence[tf.Variable]
     corrupt: CorruptLog
+    writer: CheckpointWriter
 
     def save(
         self,
@@ -63,15 +67,19 @@ class RunMemory:
         resumed_at: Sequence[int],
         snapshot: Snapshot | None = None,
     ) -> None:
-        """Write a checkpoint, or a snapshot, unless a weight is NaN or infinite. Collective.
+        """Begin to write a checkpoint or a snapshot, unless a weight is not finite. Collective.
+
+        The values are copied now and written while the training goes on.
 
         Raises:
-            RunError: It cannot be written, or a rank has other weights than rank 0.
+            RunError: The checkpoint before cannot be written, or the ranks do not hold the same;
+                that they all say, and such a state is not written.
         """
-        gather_equal(f"weights after step {journey.step}", self._digest(), self.world)
-        ranks = gather(
-            RankState(clock=journey.clock.state, corrupt=tuple(sorted(self.corrupt.examples)))
-        )
+        self.writer.finish()
+        arrays: list[Array] = [variable.numpy() for variable in self.shared]
+        mine = RankState(clock=journey.clock.state, corrupt=tuple(sorted(self.corrupt.examples)))
+        gathered = gather((mine, self._replica_sha256(arrays)))
+        require_same_replicas([digest for _, digest in gathered], self.world.hosts, journey.step)
         rows = gather_rows(_flatten(self.own))
         if rows is None:
             return
@@ -86,29 +94,21 @@ class RunMemory:
             started=started,
             resumed_at=tuple(resumed_at),
             names=tuple(variable.name for variable in self.shared),
-            ranks=tuple(ranks),
+            ranks=tuple(rank for rank, _ in gathered),
             evaluation=snapshot.evaluation if snapshot else None,
         )
-        arrays: list[Array] = [variable.numpy() for variable in self.shared]
-        if not all(np.isfinite(array).all() for array in [*arrays, rows]):
-            # The loss of the next step will say so. What can be continued must stay.
-            print(f"hvdtrain: no checkpoint at step {journey.step}: NaN or Inf", file=sys.stderr)
-            return
-        own = rows[:1] if (rows == rows[:1]).all() else rows
-        saved = Checkpoint(state, arrays, own)
-        if snapshot is None:
-            write_checkpoint(self.folder.path / CHECKPOINTS_FOLDER, saved)
-        else:
-            write_snapshot(self.folder.path / SNAPSHOTS_FOLDER, snapshot.number, saved)
+        number = snapshot.number if snapshot else None
+        self.writer.start(lambda: _write(self.folder.path, state, arrays, rows, number))
 
-    def _digest(self) -> str:
-        """Of the weights and slots that must be the same on every rank."""
-        own = {id(variable) for variable in self.own}
-        replicas = [variable for variable in self.shared if id(variable) not in own]
-        if not all(np.isfinite(variable.numpy()).all() for variable in replicas):
+    def _replica_sha256(self, arrays: Sequence[Array]) -> bytes:
+        """Of what must be the same on all ranks: all but the moving statistics."""
+        own = {variable.ref() for variable in self.own}
+        pairs = zip(self.shared, arrays, strict=True)
+        replicas = [array for variable, array in pairs if variable.ref() not in own]
+        if not all(np.isfinite(array).all() for array in replicas):
             # Two numbers that are none need not have the same bytes.
-            return "not finite"
-        return weights_sha256(replicas)
+            return b"not finite"
+        return replica_sha256(replicas)
 
     def restore(self, checkpoint: Checkpoint | None) -> Journey:
         """Give every rank the state of a checkpoint that rank 0 has, or of rank 0. Collective.
@@ -141,6 +141,22 @@ class RunMemory:
             epoch_seconds=state.epoch_seconds,
             seconds=state.training_seconds,
         )
+
+
+def _write(
+    folder: Path, state: RunState, arrays: Sequence[Array], rows: Array, snapshot: int | None
+) -> None:
+    """Write a checkpoint, or the snapshot of a number, into a run's folder if all is finite."""
+    if not all(np.isfinite(array).all() for array in [*arrays, rows]):
+        # The loss of the next step will say so. What can be continued must stay.
+        print(f"hvdtrain: no checkpoint at step {state.step}: NaN or Inf", file=sys.stderr)
+        return
+    own = rows[:1] if (rows == rows[:1]).all() else rows
+    saved = Checkpoint(state, arrays, own)
+    if snapshot is None:
+        write_checkpoint(folder / CHECKPOINTS_FOLDER, saved)
+    else:
+        write_snapshot(folder / SNAPSHOTS_FOLDER, snapshot, saved)
 
 
 def _assign_all(variables: Sequence[tf.Variable], checkpoint: Checkpoint) -> None:

@@ -34,6 +34,7 @@ from hvdtrain.train.evaluate import Evaluator
 from hvdtrain.train.folder import RunFolder
 from hvdtrain.train.interrupt import Interrupted, SignalNote, StopFile, signals_noted
 from hvdtrain.train.keeper import CheckpointInterval, Keeper
+from hvdtrain.train.lock import RunLock
 from hvdtrain.train.loop import DivergedError, Hooks, Journey, Snapshot, TrainingLoop
 from hvdtrain.train.metrics import make_log
 from hvdtrain.train.model import make_model
@@ -55,6 +56,7 @@ from hvdtrain.train.world import (
     gather,
     gather_equal,
 )
+from hvdtrain.train.writer import CheckpointWriter
 from hvdtrain.units import format_cpu_list
 
 
@@ -65,11 +67,13 @@ class Opened(NamedTuple):
         plan: Of the run.
         folder: Of the run.
         checkpoint: The state to go on from, or to begin with; None: new weights.
+        lock: The right to write to the folder.
     """
 
     plan: RunPlan
     folder: RunFolder
     checkpoint: Checkpoint | None
+    lock: RunLock
 
 
 @dataclass
@@ -82,6 +86,8 @@ class Session:
     started: str
     clock_started: float
     checkpoint: Checkpoint | None = None
+    lock: RunLock | None = None
+    writer: CheckpointWriter = field(default_factory=CheckpointWriter)
     resumed_at: tuple[int, ...] = ()
     journey: Journey = field(default_factory=Journey)
     placement: tuple[RankPlacement, ...] = ()
@@ -93,6 +99,11 @@ class Session:
     def world(self) -> World:
         """All ranks."""
         return self.seat.world
+
+    def leave(self) -> None:
+        """Let another job work on the run. Only rank 0 has a lock."""
+        if self.lock is not None:
+            self.lock.release()
 
 
 def carry_out(seat: Seat, options: RunOptions, begin: Callable[[], Opened]) -> None:
@@ -115,15 +126,19 @@ def carry_out(seat: Seat, options: RunOptions, begin: Callable[[], Opened]) -> N
         with signals_noted(speaks=world.is_first) as note:
             _train(session, options, note)
     except Interrupted:
+        session.leave()
         raise
     except BaseException as error:
+        session.writer.settle()
         # Where the record cannot be written either, what failed first is what matters.
         with contextlib.suppress(OSError):
             session.folder.close(_make_record(session, *_verdict(error, world)))
+        session.leave()
         raise
     if world.is_first:
         session.folder.close(_make_record(session, "completed", None))
         remove_checkpoints(session.folder.path / CHECKPOINTS_FOLDER)
+        session.leave()
 
 
 def _open_session(seat: Seat, begin: Callable[[], Opened]) -> Session:
@@ -131,14 +146,15 @@ def _open_session(seat: Seat, begin: Callable[[], Opened]) -> Session:
     clock_started = time.monotonic()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     checkpoint: Checkpoint | None = None
+    lock: RunLock | None = None
 
     def begin_first() -> tuple[RunPlan, RunFolder, RunState | None]:
-        nonlocal checkpoint
-        plan, folder, checkpoint = begin()
+        nonlocal checkpoint, lock
+        plan, folder, checkpoint, lock = begin()
         return plan, folder, checkpoint.state if checkpoint else None
 
     plan, folder, state = from_first(begin_first, seat.world)
-    session = Session(seat, plan, folder, started, clock_started, checkpoint)
+    session = Session(seat, plan, folder, started, clock_started, checkpoint, lock)
     # At its first step a run with an origin begins: it has a state, and is not continued.
     if state is not None and state.step > plan.first_step:
         session.started = state.started
@@ -169,6 +185,7 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
     loaders = LoaderThreads()
     pipeline = open_pipeline(plan, world.rank, seat.loader_threads, seat.data_cpus)
     statistics = moving_statistics(model)
+    session.writer = CheckpointWriter(seat.data_cpus)
     memory = RunMemory(
         session.folder,
         plan,
@@ -176,6 +193,7 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
         shared=[*model.variables, *optimizer.slots, *average_slots],
         own=[*statistics, *(average.means_of(statistics) if average else [])],
         corrupt=pipeline.corrupt_training,
+        writer=session.writer,
     )
     session.journey = memory.restore(session.checkpoint)
     session.checkpoint = None
@@ -213,6 +231,7 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
         hooks = Hooks(evaluate, log, reporter, keeper, save, gather, watch.find, look_at_threads)
         batches = loaders.watch(pipeline.training(session.journey.step))
         TrainingLoop(plan, step, batches, hooks, session.journey).run()
+    session.writer.finish()
     session.placement = _gather_placement(seat, loaders)
     _gather_share(session)
     with final_weights():
@@ -229,7 +248,7 @@ def _make_keeper(
     is_first = session.world.is_first
     stop = StopFile(session.folder.path / STOP_FILE)
     asked = stop.is_there if is_first else lambda: False
-    return Keeper(interval, RankAgreement(), note, asked, save, keeps_time=is_first)
+    return Keeper(interval, RankAgreement(), note, asked, save, session.writer, is_first)
 
 
 def _opening(plan: RunPlan, session: Session) -> str:

@@ -27,7 +27,7 @@ def run_training(options: TrainOptions, seat: Seat) -> None:
         plan = make_run_plan(options, seat.world)
         check_plan_size(plan.ranks_per_node, plan.nodes, seat.world)
         run_id = options.run_id or make_run_id(plan, datetime.datetime.now(datetime.UTC))
-        folder, checkpoint = open_run(options.results, run_id, plan, options.allow_change)
-        return Opened(plan, folder, checkpoint)
+        folder, checkpoint, lock = open_run(options.results, run_id, plan, options.allow_change)
+        return Opened(plan, folder, checkpoint, lock)
 
     carry_out(seat, options, begin)

@@ -97,48 +97,20 @@ trap 'touch -- "$stop" || true; cancelled=yes' TERM
 # This ends a job that was started again three times and did not come further.
 "$HVDTRAIN" attempt begin --results "$results" --run-id "$run_id"
 
-# The training data is copied once to every node, and removed when the job ends. The folder's name
-# is new and its owner is the only one who may enter, so nobody can put something in its place.
+# The training data is copied to every node once, into a folder that only its owner may enter. A
+# restarted job finds the copy of its first start on the same nodes, and checks it.
 data_source=${HVDTRAIN_DATA:?the folder of the training data; export it before sbatch, or render with --data}
-data=/dev/shm/$run_id-$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')
-if ! [ -d "$data_source" ]; then
-    echo "$0: the training data $data_source is not a folder on $HOSTNAME" >&2
-    exit 1
-fi
-needed_kb=$(du -skL -- "$data_source" | cut -f1)
-on_node='
-    set -eu
-    # Where the launcher starts several ranks on a node, the first one does the work.
-    first=${MPI_LOCALRANKID:-${OMPI_COMM_WORLD_LOCAL_RANK:-${MV2_COMM_WORLD_LOCAL_RANK:-}}}
-    [ "${first:-${SLURM_LOCALID:-0}}" = 0 ] || exit 0
-    action=$1 data=$2 data_source=${3:-} needed_kb=${4:-0}
-    case $action in
-    copy)
-        umask 077
-        free_kb=$(df -k --output=avail -- "${data%/*}" | tail -n 1 | tr -d " ")
-        if [ "$free_kb" -le "$needed_kb" ]; then
-            echo "$HOSTNAME: ${data%/*} has $free_kb KB free, the data takes $needed_kb" >&2
-            exit 1
-        fi
-        mkdir -- "$data"
-        cp -rL -- "$data_source/." "$data"
-        ;;
-    remove)
-        rm -rf -- "$data"
-        ;;
-    esac
-'
+staged=/dev/shm/hvdtrain-$UID-$run_id
+data=$staged/data
 remove_data() {
-    status=$?
-    trap - EXIT
     srun --nodes=512 --ntasks=512 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 \
-        bash -c "$on_node" on_node remove "$data" ||
-        echo "$0: $data may be left on some nodes" >&2
-    exit "$status"
+        "$HVDTRAIN" stage remove -- "$staged" ||
+        echo "$0: $staged may be left on some nodes" >&2
 }
 trap remove_data EXIT
+# This ends when the last node has its copy, and fails when one has none.
 srun --nodes=512 --ntasks=512 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 \
-    bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
+    "$HVDTRAIN" stage copy --same-as "$results/$run_id/.data-sha256" -- "$data_source" "$staged"
 
 # The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
 # job here and names the nodes that the next job had better leave out.
@@ -177,9 +149,9 @@ wait "$ranks" && status=0 || status=$?
 # Ranks that were stopped, or died, are started again: the job goes back into the queue, unless it
 # was cancelled, has ended, or would fail in the same way.
 if [ "$status" != 0 ] && [ -z "$cancelled" ]; then
-    (remove_data) || true
-    trap - EXIT
+    trap - EXIT # the next start looks for the data where they are
     "$HVDTRAIN" attempt end --requeue \
-        --results "$results" --run-id "$run_id" || true
+        --results "$results" --run-id "$run_id" ||
+        remove_data
 fi
 exit "$status"

@@ -130,6 +130,7 @@ wait "$ranks" && status=0 || status=$?
 # was cancelled, has ended, or would fail in the same way.
 if [ "$status" != 0 ] && [ -z "$cancelled" ]; then
     "$HVDTRAIN" attempt end --requeue \
-        --results "$results" --run-id "$run_id" || true
+        --results "$results" --run-id "$run_id" ||
+        true
 fi
 exit "$status"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
 
 # Takes its options away and runs the rest, as the real one would on a node.
 _LAUNCHER = """#!/bin/bash
@@ -18,31 +22,54 @@ done
 exec "$@"
 """
 
-_PROGRAM = """#!/bin/bash
-if [ "$1" = preflight ]; then
-    printf '%s\\0' "$@" >"$RECORD/preflight"
+# A thousand scripts take their time: here a copy is only a copy.
+_STAGING = """
+stage)
+    shift
+    action=$1
+    while [ "$1" != -- ]; do shift; done
+    case $action in
+    copy) mkdir -m 700 -- "$3" && cp -r -- "$2" "$3/data" ;;
+    remove) rm -rf -- "$2" ;;
+    esac
+    ;;
+"""
+
+_REAL_STAGING = f"""
+stage)
+    PYTHONPATH={shlex.quote(str(_ROOT))} exec {shlex.quote(sys.executable)} -m hvdtrain "$@"
+    ;;
+"""
+
+_PROGRAM = r"""#!/bin/bash
+case $1 in
+train)
+    printf '%s\0' "$@" >"$RECORD/words"
+    while [ $# -gt 0 ]; do
+        if [ "$1" = --data ]; then
+            cp -r -- "$2" "$RECORD/data"
+            stat -c %a -- "${2%/*}" >"$RECORD/mode"
+        fi
+        if [ "$1" = --results ]; then stop=$2; fi
+        if [ "$1" = --run-id ]; then stop=$stop/$2/.stop; fi
+        shift
+    done
+    if [ "${SEND:-}" ]; then
+        kill -"$SEND" "$PPID"
+        until [ -e "$stop" ]; do sleep 0.01; done
+    fi
+    exit "${TRAIN_EXIT:-0}"
+    ;;
+preflight)
+    printf '%s\0' "$@" >"$RECORD/preflight"
     exit "${PREFLIGHT_EXIT:-0}"
-fi
-if [ "$1" != train ]; then
+    ;;
+STAGING
+*)
     printf '%q ' "$@" >>"$RECORD/calls"
     echo >>"$RECORD/calls"
-    exit 0
-fi
-printf '%s\\0' "$@" >"$RECORD/words"
-while [ $# -gt 0 ]; do
-    if [ "$1" = --data ]; then
-        cp -r -- "$2" "$RECORD/data"
-        stat -c %a -- "$2" >"$RECORD/mode"
-    fi
-    if [ "$1" = --results ]; then stop=$2; fi
-    if [ "$1" = --run-id ]; then stop=$stop/$2/.stop; fi
-    shift
-done
-if [ "${SEND:-}" ]; then
-    kill -"$SEND" "$PPID"
-    until [ -e "$stop" ]; do sleep 0.01; done
-fi
-exit "${TRAIN_EXIT:-0}"
+    ;;
+esac
 """
 
 
@@ -65,10 +92,15 @@ class Outcome:
     record: Path
 
 
-def make_program(path: Path) -> Path:
-    """A program in place of `hvdtrain`."""
+def make_program(path: Path, *, stages: bool = False) -> Path:
+    """A program in place of `hvdtrain`.
+
+    Args:
+        path: Where.
+        stages: Whether it stages data as the real one does, and not only copies it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_PROGRAM)
+    path.write_text(_PROGRAM.replace("STAGING", _REAL_STAGING if stages else _STAGING))
     path.chmod(0o755)
     return path
 

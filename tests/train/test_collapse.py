@@ -12,6 +12,7 @@ import pytest
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.evaluation import EvaluationResult
 from hvdtrain.plan.recipe import load_recipe
+from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.checkpoint import (
     CHECKPOINTS_FOLDER,
     SNAPSHOTS_FOLDER,
@@ -72,10 +73,17 @@ def test_all_snapshots_are_collapsed_but_those_that_have_been(
     assert "snapshot 2 has been collapsed" in capsys.readouterr().err
 
 
+def begin(options: CollapseOptions) -> tuple[RunPlan, RunFolder, Checkpoint | None]:
+    """A collapse that ends at once."""
+    plan, folder, checkpoint, lock = begin_collapse(options, WORLD)
+    lock.release()
+    return plan, folder, checkpoint
+
+
 def test_a_collapse_begins_with_the_snapshot_and_nothing_of_its_times(
     options: CollapseOptions,
 ) -> None:
-    plan, folder, checkpoint = begin_collapse(dataclasses.replace(options, snapshot=2), WORLD)
+    plan, folder, checkpoint = begin(dataclasses.replace(options, snapshot=2))
     assert folder.path.name == "run-collapse-2"
     assert folder.read_plan() == plan
     assert checkpoint is not None
@@ -91,11 +99,11 @@ def test_a_collapse_begins_with_the_snapshot_and_nothing_of_its_times(
 
 def test_a_collapse_goes_on_from_its_own_checkpoint(options: CollapseOptions) -> None:
     two = dataclasses.replace(options, snapshot=2)
-    plan, folder, first = begin_collapse(two, WORLD)
+    plan, folder, first = begin(two)
     assert first is not None
     further = msgspec.structs.replace(first.state, step=plan.first_step + 3, losses=(1.0,) * 3)
     write_checkpoint(folder.path / CHECKPOINTS_FOLDER, Checkpoint(further, first.arrays, first.own))
-    again, _, checkpoint = begin_collapse(two, WORLD)
+    again, _, checkpoint = begin(two)
     assert again == plan
     assert checkpoint is not None
     assert checkpoint.state == further
@@ -108,7 +116,7 @@ def test_a_collapse_that_diverged_or_is_completed_stays(options: CollapseOptions
     two = dataclasses.replace(options, snapshot=2)
     for status in ("diverged", "completed"):
         named = dataclasses.replace(two, run_id=status)
-        _, folder, _ = begin_collapse(named, WORLD)
+        _, folder, _ = begin(named)
         folder.close(sample_record(run_id=status, status=status))
         with pytest.raises(InputError, match=f"this one has {status}") as caught:
             begin_collapse(named, WORLD)
@@ -154,6 +162,6 @@ def test_the_run_may_be_the_present_folder(
 ) -> None:
     monkeypatch.chdir(options.run)
     here = dataclasses.replace(options, run=Path(), snapshot=4)
-    plan, folder, _ = begin_collapse(here, WORLD)
+    plan, folder, _ = begin(here)
     assert plan.origin is not None
     assert (plan.origin.run_id, folder.path.name) == ("run", "run-collapse-4")

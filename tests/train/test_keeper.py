@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from hvdtrain.errors import RunError
 from hvdtrain.train.interrupt import SIGNALS, Interrupted, SignalNote, StopFile, signals_noted
 from hvdtrain.train.keeper import GO_ON, SAVE, STOP, CheckpointInterval, Keeper
+from hvdtrain.train.writer import CheckpointWriter
 
 
 class OtherRanks:
@@ -31,15 +35,19 @@ class Run:
     def __init__(self, others: int = GO_ON, seconds: float = 3600.0, first: bool = True) -> None:
         self.saved = 0
         self.stop = False
+        self.write: Callable[[], None] | None = None
         self.note = SignalNote()
         self.ranks = OtherRanks(others)
         interval = CheckpointInterval(seconds, 2)
+        self.writer = CheckpointWriter()
         self.keeper = Keeper(
-            interval, self.ranks, self.note, lambda: self.stop, self.save, keeps_time=first
+            interval, self.ranks, self.note, lambda: self.stop, self.save, self.writer, first
         )
 
     def save(self) -> None:
         self.saved += 1
+        if self.write is not None:
+            self.writer.start(self.write)
 
     def step(self) -> None:
         self.keeper.step_begins()
@@ -99,6 +107,35 @@ def test_a_stop_file_is_seen_and_not_looked_for_all_the_time(tmp_path: Path) -> 
     (tmp_path / "stop").touch()
     assert often.is_there()
     assert not seldom.is_there()
+
+
+def fail() -> None:
+    raise RunError("the disk is full")
+
+
+def test_a_failed_write_is_raised_at_the_end_of_a_step() -> None:
+    run = Run()
+    run.writer.start(fail)
+    run.writer.settle()
+    run.keeper.step_begins()
+    with pytest.raises(RunError, match="the disk is full"):
+        run.keeper.step_ends()
+
+
+def test_a_run_stops_when_its_last_checkpoint_is_there() -> None:
+    run = Run()
+    release, written = threading.Event(), threading.Event()
+
+    def write() -> None:
+        release.wait(60)
+        written.set()
+
+    run.write = write
+    run.note.number = signal.SIGTERM
+    threading.Timer(0.05, release.set).start()
+    with pytest.raises(Interrupted):
+        run.step()
+    assert written.is_set()
 
 
 def test_every_second_epoch() -> None:

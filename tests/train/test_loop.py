@@ -18,6 +18,7 @@ from hvdtrain.plan.recipe import Recipe, load_recipe
 from hvdtrain.plan.record import Straggler
 from hvdtrain.train.interrupt import Interrupted, SignalNote
 from hvdtrain.train.keeper import CheckpointInterval, Keeper
+from hvdtrain.train.writer import CheckpointWriter
 from tests.samples import sample_plan
 
 pytestmark = pytest.mark.tf
@@ -96,7 +97,9 @@ class Watcher:
         reporter = Silence()
         agreement = AloneAgreement()
         interval = CheckpointInterval(3600.0, every)
-        keeper = Keeper(interval, agreement, self.note, lambda: False, self.save, True)
+        keeper = Keeper(
+            interval, agreement, self.note, lambda: False, self.save, CheckpointWriter(), True
+        )
         hooks = Hooks(
             self.evaluate,
             self.lines.append,

@@ -27,7 +27,9 @@ def cut_off(results: Path, *steps: int) -> RunFolder:
 
 
 def reopen(results: Path, plan: RunPlan | None = None, allow: bool = False) -> Checkpoint | None:
-    return open_run(results, "run", plan or sample_plan(), allow)[1]
+    _, checkpoint, lock = open_run(results, "run", plan or sample_plan(), allow)
+    lock.release()
+    return checkpoint
 
 
 def test_a_new_run_starts_from_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from hvdtrain.plan.decode import load_json
 from hvdtrain.plan.record import METRICS_FILE, RECORD_FILE, Record
 from hvdtrain.train.checkpoint import find_snapshots, read_checkpoint
+from hvdtrain.train.lock import OWNER_FILE, take_lock
 from tests.ranks import find_ranks, run_ranks, start_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(300)]
@@ -119,6 +120,14 @@ def wait_for_steps(folder: Path, running: subprocess.Popen[str], steps: int) -> 
         time.sleep(0.005)
 
 
+def wait_for_processes(results: Path, running: subprocess.Popen[str]) -> None:
+    """Wait until both ranks run, or have ended."""
+    deadline = time.monotonic() + 100
+    while running.poll() is None and len(find_ranks(str(results))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def kill_somewhere(words: list[str], results: Path, run_id: str, chance: random.Random) -> bool:
     """Start a run, kill one rank or all of them at some moment; False: it was done before that."""
     running = start_ranks(words, results / "out")
@@ -128,7 +137,9 @@ def kill_somewhere(words: list[str], results: Path, run_id: str, chance: random.
             wait_for_steps(results / run_id, running, chance.randrange(1, 10))
             time.sleep(chance.uniform(0, 0.05))
         else:
-            time.sleep(chance.uniform(1, 6))
+            # A rank that is not there yet when the other one dies would wait for it.
+            wait_for_processes(results, running)
+            time.sleep(chance.uniform(0, 5))
         victims = find_ranks(str(results))
         # Intel MPI's launcher waits forever for a rank that died before MPI knew of it.
         if chance.random() < 0.7 and victims and not coming_up:
@@ -204,3 +215,14 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_run_which_then_goes_on(
     blocked.unlink()
     run_ranks(words, tmp_path / "out")
     assert_same(tmp_path / "run", undisturbed)
+
+
+def test_a_run_that_another_job_works_on_is_left_alone(images: Path, tmp_path: Path) -> None:
+    lock = take_lock(tmp_path / "run")
+    running = start_ranks(train_words(images, tmp_path), tmp_path / "out")
+    running.communicate(timeout=100)
+    said = (tmp_path / "out" / "0.err").read_text()
+    assert running.returncode == 2, said
+    assert f"process {os.getpid()} on " in said
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [OWNER_FILE]
+    lock.release()

@@ -1,0 +1,65 @@
+"""Every node must have read the same bytes: the first one to be done says which."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from hvdtrain.errors import RunError
+
+
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the first node has.
+
+    Attributes:
+        host: Its name.
+        sha256: Of names and contents of its files.
+    """
+
+    host: str
+    sha256: str
+
+
+def check_reference(file: Path, mine: Reference) -> None:
+    """Leave what this node has in a file, or compare it with what another one has left there.
+
+    Args:
+        file: On a file system that all nodes share.
+        mine: What this node has.
+
+    Raises:
+        RunError: The other has other data, or the file cannot be written.
+    """
+    try:
+        with contextlib.suppress(FileExistsError):
+            _write_new(file, msgspec.json.encode(mine))
+        first = msgspec.json.decode(file.read_bytes(), type=Reference)
+    except OSError as error:
+        raise RunError(f"{str(file)!r} cannot be written: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise RunError(f"{str(file)!r} is damaged: {error}", "remove it") from None
+    if first.sha256 != mine.sha256:
+        raise RunError(
+            f"the training data read here is not what {first.host} has read: its checksum is "
+            f"{mine.sha256[:16]}, not {first.sha256[:16]}",
+            f"where the data was changed on purpose, use another run or remove {file}; "
+            "else look for a fault of the file system",
+        )
+
+
+def _write_new(file: Path, content: bytes) -> None:
+    """Write a file that does not exist yet; nobody ever sees half of it.
+
+    Raises:
+        FileExistsError: It exists.
+    """
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f"{file.name}.") as temporary:
+        temporary.write(content)
+        temporary.flush()
+        os.fsync(temporary.fileno())
+        # A link fails where the name is taken; a rename would replace what is there.
+        os.link(temporary.name, file)
