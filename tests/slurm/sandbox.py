@@ -68,6 +68,7 @@ STAGING
 *)
     printf '%q ' "$@" >>"$RECORD/calls"
     echo >>"$RECORD/calls"
+    if [ "$2" = end ]; then exit "${END_EXIT:-0}"; fi
     ;;
 esac
 """
