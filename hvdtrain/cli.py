@@ -31,6 +31,8 @@ COMMANDS = {
     "schedule": Entry("schedule", "Show or draw the learning rate of a recipe."),
     "dry-run": Entry("dry_run", "Train for a few steps on this machine."),
     "train": Entry("train", "What every rank runs."),
+    "collapse": Entry("collapse", "Make models of an ensemble from a run's snapshots."),
+    "ensemble": Entry("ensemble", "Average the predictions of the models of runs."),
     "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),
     "collect": Entry("collect", "Print the paper's tables from the records of runs."),
     "doctor": Entry("doctor", "Check the installation and this machine."),

@@ -1,182 +1,215 @@
-"""What every run of a results folder has left so far, read so that a thousand runs take no time.
-
-Of a record only what tells how the run ended is read, of the metrics only their last lines.
-"""
+"""What the tables need to know of a run, taken from its record once."""
 
 from __future__ import annotations
 
-import os
-import statistics
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TypeVar
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
-from hvdtrain.collect.store import Malformed, list_results, open_regular, read_file
-from hvdtrain.errors import InputError
-from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, SUBMISSION_FILE, Status
+from hvdtrain.collect.store import Incomplete
+from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
+from hvdtrain.plan.modelspec import ModelSpec
+from hvdtrain.plan.origin import Origin
+from hvdtrain.plan.phase import Phase
+from hvdtrain.plan.record import EvaluationResult, Kind, Record, Status
 from hvdtrain.plan.runplan import RunPlan
-from hvdtrain.plan.runstate import Ended, Planned, Progress, RunFacts
-from hvdtrain.plan.submission import Submission
 
-T = TypeVar("T")
+Unfinished = Literal["incomplete"]
+Clock = Literal["epochs", "throughput"]
 
-TAIL_BYTES = 32 * 1024
-"""Of the metrics: some 200 lines."""
-
-
-class _Straggler(msgspec.Struct):
-    """A rank for which the others waited, where a run names such."""
-
-    rank: int
-    host: str
-    ratio: float
+# A few broken files are skipped, and some count 1.28 million.
+_IMAGENET_TOLERANCE = 0.005
 
 
-class _Epoch(msgspec.Struct):
-    epoch: int
-    stragglers: tuple[_Straggler, ...] = ()
+class WeightDecay(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of Table VIII that a recipe decides.
 
-
-class _Record(msgspec.Struct):
-    """The part of a record that tells how the run ended."""
-
-    status: Status
-    steps: int
-    images_per_second: float | None = None
-    failure: str | None = None
-    epochs: tuple[_Epoch, ...] = ()
-
-
-class _Line(msgspec.Struct):
-    """The part of a line of the metrics that tells how far the run is."""
-
-    step: int
-    epoch: int
-    seconds: float
-    step_seconds: float | None = None
-    count: int | None = None
-    stragglers: tuple[_Straggler, ...] = ()
-
-
-_RECORD = msgspec.json.Decoder(_Record)
-_PLAN = msgspec.json.Decoder(RunPlan)
-_SUBMISSION = msgspec.json.Decoder(Submission)
-_LINE = msgspec.json.Decoder(_Line)
-
-
-def read_runs(results: Path) -> Iterator[RunFacts]:
-    """Every run of a results folder, submitted or begun, in order of their names.
-
-    Raises:
-        InputError: `results` is missing, is not a folder, or is the folder of a single run.
+    Attributes:
+        main: Of the first phase.
+        collapse: Of the last phase, where that is another one than `main`; else None.
+        collapsed: Whether the last phase has no scale and aspect augmentation.
     """
-    for name in list_results(results):
-        if not name.startswith("."):
-            facts = read_run(results / name)
-            if facts is not None:
-                yield facts
+
+    main: float
+    collapse: float | None
+    collapsed: bool
 
 
-def read_run(folder: Path) -> RunFacts | None:
-    """What is in a folder; None: it is not a run's."""
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return None
-    if not {SUBMISSION_FILE, PLAN_FILE, RECORD_FILE} & set(names):
-        return None
-    faults: list[str] = []
-    submission = _read(folder / SUBMISSION_FILE, _SUBMISSION, names, faults)
-    plan = _read(folder / PLAN_FILE, _PLAN, names, faults)
-    record = _read(folder / RECORD_FILE, _RECORD, names, faults)
-    planned = _planned(plan, faults)
-    return RunFacts(
-        run_id=folder.name,
-        submission=submission,
-        planned=planned,
-        progress=read_progress(folder / METRICS_FILE) if METRICS_FILE in names else None,
-        ended=_ended(record),
-        fault="; ".join(faults),
-    )
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, in the terms of the paper's tables. None: the run does not tell.
+
+    Attributes:
+        run_id: The run's folder.
+        kind: `measured`, `synthetic` or `forecast`; of an incomplete run what it would have been.
+        status: How it ended; `incomplete`: it left no record.
+        started: UTC, ISO 8601; empty for an incomplete run.
+        system: Name of the system.
+        model: What was trained.
+        nodes: Nodes.
+        node_batch: Images of a node in one update: the paper's local batch.
+        recipe: Its name.
+        epochs: Length of the recipe.
+        imagenet: Whether its training set has the size of ImageNet's.
+        whole: Whether it was to run the whole recipe, from new weights.
+        origin: The snapshot of another run that it began at; None: new weights.
+        weight_decay: What the recipe says of it.
+        steps: Updates made.
+        seconds: Wall time of the whole run, evaluations and start-up included.
+        epoch_seconds: Seconds per pass over the training images of ImageNet.
+        epoch_seconds_from: `epochs`: the clock; `throughput`: 1,281,167 / images_per_second.
+        images_per_second: Of all ranks together.
+        final: The evaluation after the last epoch.
+        snapshots: The evaluations after the phases that end with a snapshot, from number 1; None
+            where there was none.
+    """
+
+    run_id: str
+    kind: Kind
+    status: Status | Unfinished
+    started: str = ""
+    system: str
+    model: ModelSpec
+    nodes: int
+    node_batch: int
+    recipe: str
+    epochs: float | None
+    imagenet: bool
+    whole: bool
+    origin: Origin | None
+    weight_decay: WeightDecay
+    steps: int = 0
+    seconds: float = 0.0
+    epoch_seconds: float | None = None
+    epoch_seconds_from: Clock | None = None
+    images_per_second: float | None = None
+    final: EvaluationResult | None = None
+    snapshots: tuple[EvaluationResult | None, ...] = ()
+
+    @property
+    def global_batch(self) -> int:
+        """Images of all nodes in one update."""
+        return self.node_batch * self.nodes
+
+    @property
+    def top1_percent(self) -> float | None:
+        """Top-1 accuracy after the last epoch; None: not evaluated, or not on real images."""
+        return 100 * self.final.top1 if self.final and self.kind == "measured" else None
+
+    @property
+    def top5_percent(self) -> float | None:
+        """Top-5 accuracy after the last epoch; None: not evaluated, or not on real images."""
+        return 100 * self.final.top5 if self.final and self.kind == "measured" else None
+
+    @property
+    def date(self) -> str:
+        """The day on which it started, UTC; empty for an incomplete run."""
+        return self.started[:10]
+
+    @property
+    def label(self) -> str:
+        """`measured` only for a completed run on real images; otherwise what it is instead."""
+        if self.status == "completed":
+            return self.kind
+        return self.status if self.kind == "measured" else f"{self.kind}, {self.status}"
 
 
-def read_progress(path: Path) -> Progress | None:
-    """How far the metrics have come, from their last whole lines; None: there are none."""
-    try:
-        with open_regular(path) as file:
-            status = os.fstat(file.fileno())
-            start = max(0, status.st_size - TAIL_BYTES)
-            file.seek(start)
-            tail = file.read(TAIL_BYTES)
-    except OSError:
-        return None
-    # The first line may have lost its beginning, and the last one may still be growing.
-    whole = tail.split(b"\n")[1 if start else 0 : -1]
-    lines = [line for line in map(_decode_line, whole) if line is not None]
-    if not lines:
-        return None
-    seconds = [line.step_seconds for line in lines if line.step_seconds is not None]
-    # The line of an evaluation speaks of its whole epoch.
-    epochs = [line for line in lines if line.count is not None]
-    last = lines[-1]
-    return Progress(
-        step=last.step,
-        epoch=last.epoch,
-        seconds=last.seconds,
-        written=status.st_mtime,
-        step_seconds=statistics.median(seconds[-50:]) if seconds else None,
-        stragglers=_names(epochs[-1].stragglers) if epochs else (),
-    )
+def read_run(found: Record | Incomplete) -> Run:
+    """The run in what was found in a results folder."""
+    return _incomplete(found) if isinstance(found, Incomplete) else _finished(found)
 
 
-def _decode_line(encoded: bytes) -> _Line | None:
-    try:
-        return _LINE.decode(encoded)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
+def epoch_seconds(record: Record) -> tuple[float, Clock] | None:
+    """Seconds per epoch of ImageNet and where they come from; None: nothing tells.
+
+    On a training set of ImageNet's size it is the mean over the epochs that ran in full, as the
+    paper averages "over a full training run" (Figure 1). The first epoch of a process also
+    traces the graph, connects the ranks and reads cold files; over 90 epochs that vanishes, over
+    three it does not, so the first is left out when another full one remains. A lone full epoch
+    counts as it was: slower than it could be, never faster. Otherwise, for a truncated run or
+    another data set, it is derived from the throughput, which leaves out the first two steps.
+    """
+    plan = record.plan
+    if is_imagenet(plan):
+        full = [epoch for epoch in record.epochs if epoch.steps == plan.steps_per_epoch]
+        if len(full) > 1 and full[0] is record.epochs[0]:
+            full = full[1:]
+        mean = sum(epoch.seconds for epoch in full) / len(full) if full else 0.0
+        if 0 < mean < math.inf:
+            return mean, "epochs"
+    if record.images_per_second:
+        derived = IMAGENET_TRAIN_IMAGES / record.images_per_second
+        if derived < math.inf:
+            return derived, "throughput"
+    return None
 
 
-def _read(
-    path: Path, decoder: msgspec.json.Decoder[T], names: list[str], faults: list[str]
-) -> T | None:
-    if path.name not in names:
-        return None
-    found = read_file(path, decoder)
-    if isinstance(found, Malformed):
-        faults.append(f"{path.name}: {found.reason}")
-        return None
-    return found
+def describe_model(model: ModelSpec) -> str:
+    """`resnet50-v1/224/1000/fp32`: network, image size, classes, precision."""
+    network = f"{model.name}-{model.version}" if model.name == "resnet50" else model.name
+    return f"{network}/{model.image_size}/{model.classes}/{model.precision}"
 
 
-def _planned(plan: RunPlan | None, faults: list[str]) -> Planned | None:
-    if plan is None:
-        return None
-    try:
-        total_steps = plan.total_steps
-    except InputError as error:
-        faults.append(f"{PLAN_FILE}: {error.field}: {error.allowed}")
-        return None
-    return Planned(
-        total_steps=total_steps,
-        steps_per_epoch=plan.steps_per_epoch,
-        global_batch=plan.global_batch,
-    )
+def is_imagenet(plan: RunPlan) -> bool:
+    """Whether the training set has the size of ImageNet-1K, give or take a few broken files."""
+    return abs(plan.dataset.train_images / IMAGENET_TRAIN_IMAGES - 1) <= _IMAGENET_TOLERANCE
 
 
-def _ended(record: _Record | None) -> Ended | None:
-    if record is None:
-        return None
-    return Ended(
-        status=record.status,
-        step=record.steps,
-        epoch=record.epochs[-1].epoch if record.epochs else 0,
+def _incomplete(found: Incomplete) -> Run:
+    kind: Kind = "synthetic" if found.plan.source.kind == "synthetic" else "measured"
+    return _planned(found.run_id, kind, "incomplete", found.plan)
+
+
+def _finished(record: Record) -> Run:
+    run = _planned(record.run_id, record.kind, record.status, record.plan)
+    seconds, origin = epoch_seconds(record) or (None, None)
+    return msgspec.structs.replace(
+        run,
+        started=record.started,
+        steps=record.steps,
+        seconds=record.seconds,
+        epoch_seconds=seconds,
+        epoch_seconds_from=origin,
         images_per_second=record.images_per_second,
-        failure=record.failure,
-        stragglers=_names(record.epochs[-1].stragglers) if record.epochs else (),
+        final=record.epochs[-1].evaluation if record.epochs else None,
+        snapshots=_snapshots(record),
     )
 
 
-def _names(stragglers: tuple[_Straggler, ...]) -> tuple[str, ...]:
-    return tuple(f"{each.host} (rank {each.rank}, x {each.ratio:.2f})" for each in stragglers)
+def _snapshots(record: Record) -> tuple[EvaluationResult | None, ...]:
+    phases = record.plan.recipe.phase
+    if not any(phase.snapshot for phase in phases):
+        return ()
+    after = {epoch.epoch: epoch.evaluation for epoch in record.epochs}
+    ends = itertools.accumulate(phase.epochs or 0.0 for phase in phases)
+    pairs = zip(phases, ends, strict=True)
+    return tuple(after.get(round(end)) for phase, end in pairs if phase.snapshot)
+
+
+def _planned(run_id: str, kind: Kind, status: Status | Unfinished, plan: RunPlan) -> Run:
+    return Run(
+        run_id=run_id,
+        kind=kind,
+        status=status,
+        system=plan.system,
+        model=plan.model,
+        nodes=plan.nodes,
+        node_batch=plan.node_batch,
+        recipe=plan.recipe.name,
+        epochs=plan.recipe.epochs,
+        imagenet=is_imagenet(plan),
+        whole=plan.stop_after_steps is None and plan.origin is None,
+        origin=plan.origin,
+        weight_decay=_weight_decay(plan.recipe.phase),
+    )
+
+
+def _weight_decay(phases: Sequence[Phase]) -> WeightDecay:
+    main, last = phases[0].weight_decay, phases[-1]
+    return WeightDecay(
+        main=main,
+        collapse=last.weight_decay if last.weight_decay != main else None,
+        collapsed=not last.augment,
+    )

@@ -12,6 +12,7 @@ from typing import BinaryIO, TypeVar
 import msgspec
 
 from hvdtrain.errors import InputError
+from hvdtrain.plan.ensemble import ENSEMBLE_FILE, Ensemble
 from hvdtrain.plan.record import PLAN_FILE, RECORD_FILE, SCHEMA_VERSION, Record
 from hvdtrain.plan.runplan import RunPlan
 
@@ -23,6 +24,7 @@ _MAX_BYTES = 256 * 2**20
 _MAX_IMAGES = 2**53
 _RECORD = msgspec.json.Decoder(Record)
 _PLAN = msgspec.json.Decoder(RunPlan)
+_ENSEMBLE = msgspec.json.Decoder(Ensemble)
 
 
 class Incomplete(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +82,38 @@ def list_results(results: Path) -> list[str]:
     return names
 
 
+def read_ensembles(results: Path) -> Iterator[tuple[str, Ensemble] | Malformed]:
+    """The ensembles in a results folder with the names of their folders, in order of the names.
+
+    Raises:
+        InputError: As of `read_results`.
+    """
+    for name in list_results(results):
+        path = results / name / ENSEMBLE_FILE
+        if os.path.exists(path):
+            found = read_file(path, _ENSEMBLE)
+            yield found if isinstance(found, Malformed) else (name, found)
+
+
+def find_record(results: Path, run_id: str, option: str) -> Record:
+    """The record of one run, named by an option.
+
+    Raises:
+        InputError: There is no such run, it has no record, or the record cannot be believed.
+    """
+    path = results / run_id / RECORD_FILE
+    if Path(run_id).name != run_id or not path.exists():
+        raise InputError(option, run_id, f"a run that ended, with its {RECORD_FILE} in {results}")
+    record = _read_record(path)
+    if isinstance(record, Malformed):
+        raise InputError(option, run_id, f"a record that can be believed: {record.reason}")
+    return record
+
+
 def _read_run(folder: Path) -> Record | Incomplete | Malformed | None:
+    record = folder / RECORD_FILE
+    if os.path.exists(record):  # most have one: no need to list the folder
+        return _read_record(record)
     try:
         names = os.listdir(folder)
     except NotADirectoryError:

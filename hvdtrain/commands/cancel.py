@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from hvdtrain.collect.runs import read_runs
+from hvdtrain.collect.facts import read_runs
 from hvdtrain.commands.output import say
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.runstate import is_job_of

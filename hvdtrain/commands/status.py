@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from hvdtrain.collect.runs import read_run, read_runs
+from hvdtrain.collect.facts import read_run, read_runs
 from hvdtrain.commands.output import align, say
 from hvdtrain.errors import InputError
 from hvdtrain.plan.runstate import ACTIVE, RunFacts, RunStatus, judge_run

@@ -13,6 +13,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from hvdtrain.plan.evaluation import Count as Count
+from hvdtrain.plan.evaluation import EvaluationResult as EvaluationResult
+from hvdtrain.plan.evaluation import Fraction as Fraction
 from hvdtrain.plan.runplan import RunPlan
 
 SCHEMA_VERSION: Final = 1
@@ -25,27 +28,7 @@ SCRIPT_FILE = "job.sh"
 Kind = Literal["measured", "synthetic", "forecast"]
 Status = Literal["completed", "failed", "interrupted", "diverged"]
 Reduction = Literal["MPI", "CCL", "GLOO", "none"]
-Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
-
-
-class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An evaluation over the whole validation set, summed over all ranks.
-
-    Attributes:
-        count: Images that were evaluated.
-        top1: Fraction whose first guess was right.
-        top5: Fraction with the right class among the first five guesses.
-        loss: Mean cross-entropy in nats.
-        corrupt: Images that could not be decoded and are not in `count`.
-    """
-
-    count: Count
-    top1: Fraction
-    top5: Fraction
-    loss: float
-    corrupt: Count = 0
 
 
 class EpochResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

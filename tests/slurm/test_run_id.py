@@ -1,4 +1,4 @@
-"""A script whose run was decided before it had a job number: chains, and jobs too many."""
+"""A script whose run was decided before it had a number: chains, and jobs that come too late."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hvdtrain.collect.runs import TAIL_BYTES, read_progress, read_run, read_runs
+from hvdtrain.collect.facts import TAIL_BYTES, read_progress, read_run, read_runs
 from hvdtrain.plan.recipe import stretch_recipe
 from hvdtrain.plan.record import METRICS_FILE
 from hvdtrain.train.folder import MetricsLine, RunFolder
