@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from hvdtrain.collect.facts import TAIL_BYTES, read_progress, read_run, read_runs
+from hvdtrain.plan.metrics import MetricsLine
 from hvdtrain.plan.recipe import stretch_recipe
 from hvdtrain.plan.record import METRICS_FILE
-from hvdtrain.train.folder import MetricsLine, RunFolder
+from hvdtrain.train.folder import RunFolder
 from tests.samples import sample_plan, sample_record
 
 
