@@ -38,7 +38,7 @@ def submit_chain(
         script: The script of each job.
         environ: The environment for sbatch.
         after: Jobs that must have ended before the first one.
-        tell: Called with each job id as soon as Slurm has given it: from then on it is true.
+        tell: Called with each job id that Slurm has given, also when it cannot be kept.
 
     Returns:
         The submission with its job ids.
@@ -55,9 +55,12 @@ def submit_chain(
         except RunError as error:
             _give_up([folder], error, submission, number)
             raise
-        tell(accepted.job)
         submission = _with_job(submission, accepted, accepted.job)
-        _keep(folder, submission)
+        # Whichever of the two fails, the other is done: the job is in the queue.
+        try:
+            _keep(folder, submission)
+        finally:
+            tell(accepted.job)
     return submission
 
 
@@ -95,10 +98,17 @@ def submit_array(
             for folder in folders:
                 discard_run(folder)
         raise
+    failed: RunError | None = None
     for number, (folder, (submission, _)) in enumerate(zip(folders, members, strict=True)):
         job = f"{accepted.job}_{number}"
+        try:
+            _keep(folder, _with_job(submission, accepted, job))
+        except RunError as error:
+            # The others may be kept, and all are told.
+            failed = failed or error
         tell(submission, job)
-        _keep(folder, _with_job(submission, accepted, job))
+    if failed is not None:
+        raise failed
 
 
 def _with_job(submission: Submission, accepted: Accepted, job: str) -> Submission:

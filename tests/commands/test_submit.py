@@ -140,6 +140,20 @@ def test_the_job_id_is_printed_even_when_it_cannot_be_kept(
     assert capsys.readouterr().out == "4711\n"
 
 
+def test_the_job_id_is_kept_even_when_it_cannot_be_printed(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm.accept(4711)
+
+    def closed(_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("hvdtrain.commands.submit.click.echo", closed)
+    with pytest.raises(BrokenPipeError):
+        command.main([*NODES], standalone_mode=False)
+    assert the_run()[1].jobs == ("4711",)
+
+
 def test_a_chain_is_one_run_of_several_jobs(slurm: FakeSlurm) -> None:
     slurm.accept(11)
     assert invoke(*NODES, "--chain", "3", "--after", "7").stdout == "11\n12\n13\n"

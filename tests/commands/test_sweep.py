@@ -13,6 +13,8 @@ from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.decode import load_json
 from hvdtrain.plan.submission import Submission
 from hvdtrain.resources import resource_folder
+from hvdtrain.slurm import submitting
+from hvdtrain.slurm.runfolder import write_submission
 from tests.slurm.fake import FakeSlurm, make_fake_slurm
 
 SWEEPS = resource_folder("jobs") / "sweeps"
@@ -178,6 +180,22 @@ def test_a_refused_array_leaves_nothing(slurm: FakeSlurm) -> None:
     with pytest.raises(RunError, match="Invalid job array"):
         invoke(write(EPOCHS), *DATA)
     assert list(Path("results").iterdir()) == []
+
+
+@pytest.mark.usefixtures("slurm")
+def test_one_row_that_cannot_be_kept_loses_no_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(folder: Path, submission: Submission) -> None:
+        if folder.name == "epochs-002":
+            raise OSError(28, "No space left on device")
+        write_submission(folder, submission)
+
+    monkeypatch.setattr(submitting, "write_submission", full)
+    with pytest.raises(RunError, match=r"1_1 of epochs-002 are in the queue"):
+        command.main([write(EPOCHS), *DATA], standalone_mode=False)
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert (jobs_of("epochs-002"), jobs_of("epochs-005")) == ((), ("1_4",))
 
 
 def test_a_name_that_is_taken_stops_the_whole_array(slurm: FakeSlurm) -> None:
