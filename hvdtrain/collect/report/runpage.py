@@ -110,10 +110,10 @@ def _plan_facts(plan: RunPlan) -> Facts:
     accumulated = f" x {plan.accumulate} accumulated" if plan.accumulate > 1 else ""
     return (
         ("System", plan.system),
-        ("Ranks", f"{plan.ranks}: {plan.ranks_per_node} on each of {plan.nodes} nodes"),
+        ("Ranks", f"{plan.ranks}; nodes: {plan.nodes}, ranks on each: {plan.ranks_per_node}"),
         (
             "Global batch",
-            f"{plan.global_batch}: {plan.ranks} ranks x {plan.rank_batch} images{accumulated}",
+            f"{plan.global_batch} images: {plan.ranks} x {plan.rank_batch}{accumulated}",
         ),
         ("Recipe", f"{plan.recipe.name}: {plan.recipe.title}"),
         *_schedule_facts(plan),

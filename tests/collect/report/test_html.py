@@ -18,7 +18,7 @@ from hvdtrain.plan.text import printable
 from tests.collect.records import make_record, make_test_plan, write_metrics, write_record
 from tests.collect.report.samples import metrics, page_of, write_results
 
-VOID = {"br", "link", "meta", "rect"}
+VOID = {"br", "link", "meta"}
 
 
 class Outline(html.parser.HTMLParser):
