@@ -159,6 +159,9 @@ def _contradiction(record: Record, folder: str) -> str | None:
         return f"its run_id is {record.run_id!r}: a record belongs in the folder of its name"
     if record.kind == "measured" and record.plan.source.kind == "synthetic":
         return "its kind is measured, and its plan has synthetic images"
+    counts = (number for epoch in record.epochs for number in (epoch.epoch, epoch.steps))
+    if max(counts, default=0) > _MAX_IMAGES:
+        return "it has an epoch with more updates than any run, or a number beyond all epochs"
     if record.status == "completed" and record.failure is not None:
         return "its status is completed, and it names a failure"
     return None
