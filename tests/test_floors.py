@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -136,3 +137,17 @@ def test_a_figure_is_drawn_without_the_training_stack(tmp_path: Path) -> None:
     loaded = done.stderr.partition("loaded: ")[2].split()
     assert "matplotlib" in loaded
     assert not HEAVY & set(loaded)
+
+
+def test_a_jobs_shell_does_not_wait_for_the_training_stack(tmp_path: Path) -> None:
+    words = ["attempt", "begin", "--results", str(tmp_path), "--run-id", "run"]
+    done = subprocess.run(
+        [sys.executable, "-c", START, *words],
+        env={**os.environ, "SLURM_JOB_ID": "7"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not HEAVY & set(done.stderr.partition("loaded: ")[2].split())

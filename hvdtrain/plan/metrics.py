@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from hvdtrain.plan.record import Straggler
+
 
 class MetricsLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One line of metrics.jsonl: a step, or an epoch's evaluation.
@@ -20,6 +22,7 @@ class MetricsLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         top5: Of the evaluation; None on a step.
         evaluation_loss: Of the evaluation; None on a step.
         count: Images of the evaluation; None on a step.
+        stragglers: Ranks for which the others waited in the epoch; empty on a step.
     """
 
     step: int
@@ -33,3 +36,4 @@ class MetricsLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     top5: float | None = None
     evaluation_loss: float | None = None
     count: int | None = None
+    stragglers: tuple[Straggler, ...] = ()

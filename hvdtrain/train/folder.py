@@ -14,6 +14,7 @@ import msgspec
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.decode import load_json
 from hvdtrain.plan.metrics import MetricsLine
+from hvdtrain.plan.preflight import PREFLIGHT_FILE, Preflight
 from hvdtrain.plan.record import (
     METRICS_FILE,
     PLAN_FILE,
@@ -23,6 +24,9 @@ from hvdtrain.plan.record import (
     Record,
 )
 from hvdtrain.plan.runplan import RunPlan
+
+BEFORE_THE_RUN = (PREFLIGHT_FILE, SCRIPT_FILE, SUBMISSION_FILE)
+"""What a run's folder may hold before the run begins."""
 
 
 class RunFolder:
@@ -43,10 +47,9 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             # A run that was cut off before its plan was there leaves a hidden file, if any; one
-            # that was submitted waits with its script.
+            # that was submitted waits with its script, and its preflight has left a report.
             taken = any(
-                not name.startswith(".") and name not in (SCRIPT_FILE, SUBMISSION_FILE)
-                for name in os.listdir(path)
+                not name.startswith(".") and name not in BEFORE_THE_RUN for name in os.listdir(path)
             )
         except FileExistsError:
             taken = True
@@ -59,6 +62,19 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"{path / PLAN_FILE} cannot be written: {error.strerror}") from None
         return cls(path)
+
+    def keep_preflight(self, report: Preflight) -> None:
+        """Write the report of a preflight, in place of that of an earlier start of the run.
+
+        Raises:
+            RunError: It cannot be written.
+        """
+        path = self.path / PREFLIGHT_FILE
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _replace(path, msgspec.json.format(msgspec.json.encode(report)))
+        except OSError as error:
+            raise RunError(f"{path} cannot be written: {error.strerror}") from None
 
     @property
     def holds_run(self) -> bool:
