@@ -1,4 +1,4 @@
-"""The figures of one run: loss, throughput, accuracy, and where its wall time went."""
+"""The figures of one run: loss, throughput, and where its wall time went."""
 
 from __future__ import annotations
 
