@@ -11,6 +11,8 @@ from hvdtrain.collect.store import Malformed, read_regular
 from hvdtrain.plan.metrics import MetricsLine
 from hvdtrain.plan.record import METRICS_FILE
 
+# Above this a whole number is no longer exact as a float, and no run is that long.
+_MOST_STEPS = 2**53
 _LINE = msgspec.json.Decoder(MetricsLine)
 
 
@@ -46,10 +48,18 @@ def read_metrics(folder: Path) -> Metrics:
     evaluations: list[MetricsLine] = []
     unreadable = 0
     for encoded in data.splitlines():
-        try:
-            line = _LINE.decode(encoded)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        line = _decode(encoded)
+        if line is None:
             unreadable += 1
         else:
             (steps if line.count is None else evaluations).append(line)
     return Metrics(steps=tuple(steps), evaluations=tuple(evaluations), unreadable=unreadable)
+
+
+def _decode(encoded: bytes) -> MetricsLine | None:
+    """The line; None: it is none that a run has written."""
+    try:
+        line = _LINE.decode(encoded)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return line if 0 <= line.step <= _MOST_STEPS else None

@@ -162,6 +162,9 @@ def _contradiction(record: Record, folder: str) -> str | None:
         return "it made more steps than any run"
     if record.kind == "measured" and record.plan.source.kind == "synthetic":
         return "its kind is measured, and its plan has synthetic images"
+    counts = (number for epoch in record.epochs for number in (epoch.epoch, epoch.steps))
+    if max(counts, default=0) > _MAX_COUNT:
+        return "it has an epoch with more updates than any run, or a number beyond all epochs"
     if record.status == "completed" and record.failure is not None:
         return "its status is completed, and it names a failure"
     return None

@@ -71,7 +71,7 @@ def _write(results: Path, output: Path) -> None:
         click.echo(html.encode(), nl=False)
     else:
         write_atomically(output, html)
-        say(f"wrote {output}: {len(runs)} runs")
+        say(f"wrote {output}; runs: {len(runs)}")
     refuse_skipped(skipped, len(runs))
 
 

@@ -30,6 +30,13 @@ def test_a_torn_line_is_counted_and_passed_over(tmp_path: Path) -> None:
     assert (len(found.steps), len(found.evaluations), found.unreadable) == (1, 1, 1)
 
 
+def test_a_step_that_no_run_reaches_is_passed_over(tmp_path: Path) -> None:
+    write_metrics(tmp_path, [STEP])
+    path = tmp_path / METRICS_FILE
+    path.write_bytes(path.read_bytes().replace(b'"step":1,', b'"step":1%b,' % (b"0" * 400)))
+    assert read_metrics(tmp_path) == Metrics(unreadable=1)
+
+
 def test_no_file_is_no_metrics(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == Metrics()
 

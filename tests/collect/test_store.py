@@ -237,3 +237,13 @@ def test_any_other_value_is_refused_or_read_as_it_is(
         assert math.isfinite(make_rows([read_run(found)])[0].difference_percent or 0)
     else:
         assert isinstance(found, Malformed)
+
+
+@pytest.mark.parametrize("field", ["epoch", "steps"])
+def test_an_epoch_beyond_all_runs_is_not_believed(tmp_path: Path, field: str) -> None:
+    record = make_record("run")
+    epoch = msgspec.structs.replace(record.epochs[0], **{field: 2**60})
+    write_record(tmp_path, msgspec.structs.replace(record, epochs=(epoch,)))
+    (found,) = read_results(tmp_path)
+    assert isinstance(found, Malformed)
+    assert "epoch" in found.reason

@@ -31,7 +31,7 @@ def test_the_page_goes_to_its_file_and_nothing_to_stdout(results: Path, tmp_path
     path = tmp_path / "report.html"
     result = invoke(results, "-o", path)
     assert result.stdout == ""
-    assert result.stderr == f"hvdtrain: wrote {path}: 1 runs\n"
+    assert result.stderr == f"hvdtrain: wrote {path}; runs: 1\n"
     text = path.read_text(encoding="utf-8")
     assert text.startswith("<!DOCTYPE html>")
     assert text.rstrip().endswith("</html>")

@@ -1,4 +1,4 @@
-"""The figures of one run: loss, throughput, accuracy, and where its wall time went."""
+"""The figures of one run: loss, throughput, and where its wall time went."""
 
 from __future__ import annotations
 
@@ -15,20 +15,17 @@ _PAUSE = 0.1
 
 
 def make_loss_figure(metrics: Metrics, plan: RunPlan, limit: int) -> Figure:
-    """The loss of every update and of every evaluation, over the epochs.
+    """The loss of every update and of every evaluation.
 
     Args:
         metrics: Of the run.
         plan: Of the run.
         limit: Most points of a curve.
     """
-    training = [
-        (line.step / plan.steps_per_epoch, line.loss)
-        for line in metrics.steps
-        if line.loss is not None
-    ]
+    unit, x_label = _along(metrics, plan)
+    training = [(line.step / unit, line.loss) for line in metrics.steps if line.loss is not None]
     evaluation = [
-        (line.step / plan.steps_per_epoch, line.evaluation_loss)
+        (line.step / unit, line.evaluation_loss)
         for line in metrics.evaluations
         if line.evaluation_loss is not None
     ]
@@ -39,15 +36,16 @@ def make_loss_figure(metrics: Metrics, plan: RunPlan, limit: int) -> Figure:
     return Figure(
         title="Loss",
         description=f"Training loss: {_range(training, 'nats')}",
-        x_label="epoch",
+        x_label=x_label,
         panels=(Panel(y_label="loss in nats", series=tuple(series)),),
     )
 
 
 def make_throughput_figure(metrics: Metrics, plan: RunPlan, limit: int) -> Figure:
-    """Images per second of all ranks together at every update, over the epochs."""
+    """Images per second of all ranks together at every update."""
+    unit, x_label = _along(metrics, plan)
     points = [
-        (line.step / plan.steps_per_epoch, plan.global_batch / line.step_seconds)
+        (line.step / unit, plan.global_batch / line.step_seconds)
         for line in metrics.steps
         if line.step_seconds
     ]
@@ -55,9 +53,15 @@ def make_throughput_figure(metrics: Metrics, plan: RunPlan, limit: int) -> Figur
     return Figure(
         title="Throughput",
         description=f"Images per second: {_range(points, 'images/s')}",
-        x_label="epoch",
+        x_label=x_label,
         panels=(Panel(y_label="images/s", series=(series,), from_zero=True),),
     )
+
+
+def _along(metrics: Metrics, plan: RunPlan) -> tuple[int, str]:
+    """Updates of one unit of the horizontal axis, and its label; a short run has no epochs."""
+    short = not metrics.steps or metrics.steps[-1].step < plan.steps_per_epoch
+    return (1, "update") if short else (plan.steps_per_epoch, "epoch")
 
 
 def make_timeline(metrics: Metrics, title: str, limit: int) -> Figure:
@@ -77,9 +81,9 @@ def make_timeline(metrics: Metrics, title: str, limit: int) -> Figure:
     return Figure(
         title=title,
         description=(
-            f"Seconds per step: {_range(seconds, 's')} {len(evaluations)} evaluations, "
-            f"{sum(length for _, length in evaluations):.3g} s; {len(pauses)} pauses for "
-            f"checkpoints and other things, {sum(length for _, length in pauses):.3g} s."
+            f"Seconds per step: {_range(seconds, 's')} Evaluations: {len(evaluations)}, "
+            f"{sum(length for _, length in evaluations):.3g} s. Pauses for checkpoints and other "
+            f"things: {len(pauses)}, {sum(length for _, length in pauses):.3g} s."
         ),
         x_label="seconds since the training started",
         panels=(
@@ -87,8 +91,8 @@ def make_timeline(metrics: Metrics, title: str, limit: int) -> Figure:
             _panel("allreduce, % of the step", shares, limit, 1),
         ),
         strips=(
-            Strip(label="evaluation", spans=evaluations),
-            Strip(label="checkpoint, or other pause", spans=pauses),
+            Strip(label="evaluation", spans=_longest(evaluations, limit)),
+            Strip(label="checkpoint, or other pause", spans=_longest(pauses, limit)),
         ),
     )
 
@@ -118,6 +122,10 @@ def _between_steps(
             pauses.append((end, gap))
         end = line.seconds
     return tuple(clean(evaluations)), tuple(clean(pauses))
+
+
+def _longest(spans: Sequence[Point], limit: int) -> tuple[Point, ...]:
+    return tuple(sorted(sorted(spans, key=lambda span: -span[1])[:limit]))
 
 
 def _own_seconds(line: MetricsLine) -> float:

@@ -97,8 +97,8 @@ def clean(
         for x, y in points
         if abs(x) < _LARGEST
         and abs(y) < _LARGEST
-        and (x_scale == "linear" or x > 0)
-        and (y_scale == "linear" or y > 0)
+        and (x_scale == "linear" or x > 1 / _LARGEST)
+        and (y_scale == "linear" or y > 1 / _LARGEST)
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hvdtrain.errors import InputError
@@ -23,7 +25,7 @@ class CoreCell:
     Attributes:
         letter: Of the rank that computes there; `#` communication, `d` data, `.` nothing.
         look: Class of the style sheet.
-        says: Its number and use.
+        says: Its uses.
     """
 
     letter: str
@@ -32,12 +34,24 @@ class CoreCell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CoreGroup:
+    """Processors side by side with the same uses: their cell, the first one's number, how many."""
+
+    cell: CoreCell
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class CoreMapView:
-    """The processors of the first node in rows, each with the number of its first one."""
+    """The processors of the first node in rows of `PER_ROW`, each of groups."""
 
     host: str
     ranks: int
-    rows: tuple[tuple[int, tuple[CoreCell, ...]], ...]
+    rows: tuple[tuple[CoreGroup, ...], ...]
+
+
+_IDLE = CoreCell(letter=".", look="idle", says="no thread of a rank")
 
 
 def make_core_map_view(placement: tuple[RankPlacement, ...]) -> CoreMapView | None:
@@ -54,14 +68,19 @@ def make_core_map_view(placement: tuple[RankPlacement, ...]) -> CoreMapView | No
         return None
     if not cells:
         return None
-    idle = CoreCell(letter=".", look="idle", says="no thread of a rank")
-    rows = []
-    for first in range(0, max(cells) + 1, PER_ROW):
-        row = tuple(
-            cells.get(cpu, idle) for cpu in range(first, min(first + PER_ROW, max(cells) + 1))
-        )
-        rows.append((first, row))
-    return CoreMapView(host=host, ranks=len(ranks), rows=tuple(rows))
+    drawn = [cells.get(cpu, _IDLE) for cpu in range(max(cells) + 1)]
+    rows = tuple(
+        tuple(_groups(first, drawn[first : first + PER_ROW]))
+        for first in range(0, len(drawn), PER_ROW)
+    )
+    return CoreMapView(host=host, ranks=len(ranks), rows=rows)
+
+
+def _groups(first: int, cells: Sequence[CoreCell]) -> Iterator[CoreGroup]:
+    for cell, same in itertools.groupby(cells):
+        count = len(list(same))
+        yield CoreGroup(cell=cell, first=first, count=count)
+        first += count
 
 
 def _fill(cells: dict[int, CoreCell], number: int, rank: RankPlacement) -> None:
@@ -74,9 +93,9 @@ def _fill(cells: dict[int, CoreCell], number: int, rank: RankPlacement) -> None:
     for cpus, letter, look, use in uses:
         for cpu in _parse(cpus):
             before = cells.get(cpu)
-            says = f"processor {cpu}: {use} of rank {rank.rank}"
+            says = f"{use} of rank {rank.rank}"
             if before is not None:
-                says = f"{says}; {before.says.partition(': ')[2]}"
+                says = f"{says}; {before.says}"
             cells[cpu] = CoreCell(letter=letter, look=look, says=says)
 
 

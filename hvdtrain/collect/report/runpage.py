@@ -88,6 +88,7 @@ def make_run_page(
     placement = record.placement if record else ()
     grids = (
         _epochs_grid(record.epochs if record else (), name, run.plan, limits.epochs),
+        _slow_grid(record.epochs if record else (), name, limits.epochs),
         _ranks_grid(placement, name),
     )
     outcome = _progress(metrics) if isinstance(run, Incomplete) else _record_facts(run)
@@ -110,10 +111,10 @@ def _plan_facts(plan: RunPlan) -> Facts:
     accumulated = f" x {plan.accumulate} accumulated" if plan.accumulate > 1 else ""
     return (
         ("System", plan.system),
-        ("Ranks", f"{plan.ranks}: {plan.ranks_per_node} on each of {plan.nodes} nodes"),
+        ("Ranks", f"{plan.ranks}; nodes: {plan.nodes}, ranks on each: {plan.ranks_per_node}"),
         (
             "Global batch",
-            f"{plan.global_batch}: {plan.ranks} ranks x {plan.rank_batch} images{accumulated}",
+            f"{plan.global_batch} images: {plan.ranks} x {plan.rank_batch}{accumulated}",
         ),
         ("Recipe", f"{plan.recipe.name}: {plan.recipe.title}"),
         *_schedule_facts(plan),
@@ -244,6 +245,27 @@ def _epoch_cells(epoch: EpochResult, plan: RunPlan) -> Iterable[Cell]:
 
 def _plain(text: str) -> Cell:
     return Cell(text=text)
+
+
+def _slow_grid(epochs: Sequence[EpochResult], name: str, limit: int) -> Grid:
+    """Ranks for which the others waited; the slowest where there are many."""
+    found = [(slow.ratio, epoch.epoch, slow) for epoch in epochs for slow in epoch.stragglers]
+    found = sorted(found, key=lambda one: -one[0])[:limit]
+    headings = ("epoch", "rank", "node", "seconds per update", "times the others'")
+    return Grid(
+        name=f"{name}-slow",
+        caption="Ranks for which the others waited: their own seconds, without the reduction.",
+        columns=tuple(Column(heading=heading, number=heading != "node") for heading in headings),
+        rows=tuple(
+            tuple(
+                map(
+                    _plain,
+                    (str(epoch), str(slow.rank), slow.host, f"{slow.seconds:.4g}", f"{ratio:.3g}"),
+                )
+            )
+            for ratio, epoch, slow in found
+        ),
+    )
 
 
 def _ranks_grid(placement: Sequence[RankPlacement], name: str) -> Grid:

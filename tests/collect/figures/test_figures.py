@@ -145,11 +145,18 @@ def test_loss_and_throughput_are_those_of_the_metrics() -> None:
     plan = make_test_plan()
     metrics = Metrics(steps=(step(1, 1.0), step(2, 3.0, took=2.0)), evaluations=(EVALUATION,))
     losses = labelled(make_loss_figure(metrics, plan, 100))
-    epoch = 2 / plan.steps_per_epoch
-    assert losses["training, each update"] == ((epoch / 2, 6.0), (epoch, 5.0))
-    assert losses["evaluation"] == ((epoch, 4.5),)
+    assert losses["training, each update"] == ((1, 6.0), (2, 5.0))
+    assert losses["evaluation"] == ((2, 4.5),)
     (speeds,) = labelled(make_throughput_figure(metrics, plan, 100)).values()
-    assert speeds == ((epoch / 2, plan.global_batch), (epoch, plan.global_batch / 2))
+    assert speeds == ((1, plan.global_batch), (2, plan.global_batch / 2))
+
+
+def test_a_run_of_whole_epochs_is_drawn_over_its_epochs() -> None:
+    plan = make_test_plan()
+    metrics = Metrics(steps=(step(plan.steps_per_epoch, 90.0), step(2 * plan.steps_per_epoch, 180)))
+    figure = make_throughput_figure(metrics, plan, 100)
+    assert figure.x_label == "epoch"
+    assert [x for x, _ in figure.panels[0].series[0].points] == [1, 2]
 
 
 def test_a_run_without_metrics_has_empty_figures() -> None:

@@ -25,6 +25,7 @@ def test_thinning_keeps_order_ends_and_extremes(ys: list[float], limit: int) -> 
 
 def test_what_cannot_be_drawn_is_left_out() -> None:
     points = [(1.0, math.nan), (2.0, math.inf), (3.0, 1e300), (0.0, 5.0), (4.0, -1.0), (5.0, 2.0)]
+    assert clean([(1.0, 5e-324)], "linear", "log2") == []
     assert clean(points) == [(0.0, 5.0), (4.0, -1.0), (5.0, 2.0)]
     assert clean(points, "log2", "log2") == [(5.0, 2.0)]
 

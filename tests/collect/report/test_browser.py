@@ -48,8 +48,8 @@ for (const element of document.body.querySelectorAll("*")) {
   const style = getComputedStyle(element);
   const isSvg = element instanceof SVGElement;
   let below = element, ground = "rgba(0, 0, 0, 0)";
-  const rect = isSvg && element.parentElement.querySelector("rect");
-  if (rect && getComputedStyle(rect).fill !== "none") ground = getComputedStyle(rect).fill;
+  const box = element.closest(".core")?.querySelector("path");
+  if (box && getComputedStyle(box).fill !== "none") ground = getComputedStyle(box).fill;
   while (ground === "rgba(0, 0, 0, 0)" && below) {
     ground = getComputedStyle(below).backgroundColor;
     below = below.parentElement;

@@ -23,18 +23,20 @@ def test_every_processor_of_the_first_node_has_its_use() -> None:
     )
     assert view is not None
     assert (view.host, view.ranks) == ("a", 2)
-    drawn = "".join(cell.letter for _, cells in view.rows for cell in cells)
+    groups = [group for row in view.rows for group in row]
+    drawn = "".join(group.cell.letter * group.count for group in groups)
     assert drawn == "aaaaaaaaa#bbbbbbb#d.d"
-    assert [first for first, _ in view.rows] == [0, 16]
-    assert view.rows[0][1][10].says == "processor 10: compute of rank 1"
+    assert [row[0].first for row in view.rows] == [0, 16]
+    assert [group.first for group in view.rows[0]] == [0, 9, 10]
+    assert view.rows[0][2].cell.says == "compute of rank 1"
 
 
 def test_a_processor_with_two_uses_says_both() -> None:
     view = make_core_map_view((rank(0, "0", "0", ""),))
     assert view is not None
-    (cell,) = view.rows[0][1]
-    assert cell.letter == "a"
-    assert cell.says == "processor 0: compute of rank 0; communication of rank 0"
+    ((group,),) = view.rows
+    assert group.cell.letter == "a"
+    assert group.cell.says == "compute of rank 0; communication of rank 0"
 
 
 @pytest.mark.parametrize("compute", ["", "x", "0-99999", "5-1", "0-99999," * 10_000])

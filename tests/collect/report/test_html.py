@@ -13,12 +13,12 @@ import pytest
 
 from hvdtrain.collect.report.html import Live, render_page
 from hvdtrain.collect.report.page import Page, Source, make_page
-from hvdtrain.plan.record import Versions
+from hvdtrain.plan.record import Straggler, Versions
 from hvdtrain.plan.text import printable
 from tests.collect.records import make_record, make_test_plan, write_metrics, write_record
 from tests.collect.report.samples import metrics, page_of, write_results
 
-VOID = {"br", "link", "meta", "rect"}
+VOID = {"br", "link", "meta"}
 
 
 class Outline(html.parser.HTMLParser):
@@ -141,6 +141,17 @@ def hostile(results: Path, text: str) -> Page:
     return make_page(
         Source(results=results, runs=[record], ensembles=[], skipped=[], made="now", version=text)
     )
+
+
+def test_slow_ranks_are_named_slowest_first(tmp_path: Path) -> None:
+    slow = [Straggler(rank=n, host=f"c{n}", seconds=0.5, ratio=1.2 + n / 10) for n in (1, 2)]
+    record = make_record("run")
+    epoch = msgspec.structs.replace(record.epochs[0], stragglers=tuple(slow))
+    write_record(tmp_path, msgspec.structs.replace(record, epochs=(epoch,)))
+    (run,) = page_of(tmp_path).pages
+    grid = next(grid for grid in run.grids if grid.name.endswith("-slow"))
+    shown = [[cell.text for cell in row] for row in grid.rows]
+    assert shown == [["1", "2", "c2", "0.5", "1.4"], ["1", "1", "c1", "0.5", "1.3"]]
 
 
 HOSTILE = (
