@@ -155,6 +155,8 @@ class Submitter:
             "walltime": "20",
             "job_name": name,
             "model": ModelSpec(name="small", image_size=32, classes=3),
+            # It takes as long as all the rest; one job has it.
+            "preflight": False,
             **request,
         }
         origin = Origin(command="c", hvdtrain=str(program), systems_folder=str(SYSTEMS))
@@ -194,7 +196,7 @@ def crashing(submit: Submitter, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 @pytest.fixture(scope="module")
 def undisturbed(submit: Submitter) -> Job:
-    job = submit("undisturbed")
+    job = submit("undisturbed", preflight=True)
     shown = job.nodes.wait_for_end(job.number)
     assert shown["JobState"] == "COMPLETED", job.output
     return job
