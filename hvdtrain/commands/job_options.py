@@ -171,11 +171,6 @@ def make_request(planner: Planner, job_file: Path | None) -> JobRequest:
     return planner.override(request)
 
 
-def say(text: str) -> None:
-    """A line for people."""
-    print(f"hvdtrain: {text}", file=sys.stderr, flush=True)
-
-
 def explain(plan: JobPlan) -> None:
     """The plan as a table, for people."""
     from rich import box

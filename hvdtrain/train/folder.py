@@ -13,6 +13,7 @@ import msgspec
 
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.decode import load_json
+from hvdtrain.plan.metrics import MetricsLine
 from hvdtrain.plan.preflight import PREFLIGHT_FILE, Preflight
 from hvdtrain.plan.record import (
     METRICS_FILE,
@@ -21,44 +22,11 @@ from hvdtrain.plan.record import (
     SCRIPT_FILE,
     SUBMISSION_FILE,
     Record,
-    Straggler,
 )
 from hvdtrain.plan.runplan import RunPlan
 
 BEFORE_THE_RUN = (PREFLIGHT_FILE, SCRIPT_FILE, SUBMISSION_FILE)
 """What a run's folder may hold before the run begins."""
-
-
-class MetricsLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One line of metrics.jsonl: a step, or an epoch's evaluation.
-
-    Attributes:
-        step: Updates made so far.
-        epoch: Counted from 1.
-        seconds: Since the training started.
-        learning_rate: Of the last update.
-        loss: Training loss of the last update, mean over the ranks; None on an evaluation.
-        step_seconds: Of the last update.
-        allreduce_seconds: The part of it that waited for the reduction, on rank 0.
-        top1: Of the evaluation; None on a step.
-        top5: Of the evaluation; None on a step.
-        evaluation_loss: Of the evaluation; None on a step.
-        count: Images of the evaluation; None on a step.
-        stragglers: Ranks for which the others waited in the epoch; empty on a step.
-    """
-
-    step: int
-    epoch: int
-    seconds: float
-    learning_rate: float
-    loss: float | None = None
-    step_seconds: float | None = None
-    allreduce_seconds: float | None = None
-    top1: float | None = None
-    top5: float | None = None
-    evaluation_loss: float | None = None
-    count: int | None = None
-    stragglers: tuple[Straggler, ...] = ()
 
 
 class RunFolder:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 
 from hvdtrain.errors import RunError
+from hvdtrain.plan.metrics import MetricsLine
 from hvdtrain.plan.record import EpochResult, EvaluationResult, Straggler
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.clock import StepClock
-from hvdtrain.train.folder import MetricsLine
 from hvdtrain.train.keeper import Keeper
 from hvdtrain.train.progress import Reporter
 from hvdtrain.train.step import TrainStep

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from hvdtrain.errors import HvdtrainError
+from hvdtrain.plan.attempt import STOP_FILE
 from hvdtrain.plan.record import EvaluationResult, RankPlacement, Record, Status
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.attestation import attest, require_attested
@@ -31,7 +32,7 @@ from hvdtrain.train.data.pipeline import open_pipeline
 from hvdtrain.train.digest import weights_sha256
 from hvdtrain.train.evaluate import Evaluator
 from hvdtrain.train.folder import RunFolder
-from hvdtrain.train.interrupt import Interrupted, SignalNote, signals_noted
+from hvdtrain.train.interrupt import Interrupted, SignalNote, StopFile, signals_noted
 from hvdtrain.train.keeper import CheckpointInterval, Keeper
 from hvdtrain.train.loop import DivergedError, Hooks, Journey, Snapshot, TrainingLoop
 from hvdtrain.train.metrics import make_log
@@ -225,7 +226,10 @@ def _make_keeper(
     session: Session, options: RunOptions, note: SignalNote, save: Callable[[], None]
 ) -> Keeper:
     interval = CheckpointInterval(options.checkpoint_minutes * 60, options.checkpoint_epochs)
-    return Keeper(interval, RankAgreement(), note, save, keeps_time=session.world.is_first)
+    is_first = session.world.is_first
+    stop = StopFile(session.folder.path / STOP_FILE)
+    asked = stop.is_there if is_first else lambda: False
+    return Keeper(interval, RankAgreement(), note, asked, save, keeps_time=is_first)
 
 
 def _opening(plan: RunPlan, session: Session) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import importlib
 import os
 import sys
 import traceback
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hvdtrain.errors import HvdtrainError
 from hvdtrain.plan.affinity import RankCores
+from hvdtrain.plan.attempt import failure_file
 from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
@@ -20,6 +24,14 @@ from hvdtrain.train.pinning import pin_process, read_pins
 if TYPE_CHECKING:
     from hvdtrain.plan.ensemble import Ensemble
     from hvdtrain.train.seat import Seat
+
+JOIN_SECONDS = 60.0
+"""How long a rank waits for the others to start MPI, and a tenth of a second more for each of them.
+
+One that dies before it has joined is not always seen by the launcher: Intel's mpirun waits for
+ever when another rank of the same node goes on.
+"""
+
 
 T = TypeVar("T")
 
@@ -32,7 +44,7 @@ def start_training(options: TrainOptions) -> None:
 
         run_training(options, seat)
 
-    _start_rank(work)
+    _start_rank(work, options.results / options.run_id if options.run_id else None)
 
 
 def start_collapses(options: CollapseOptions) -> None:
@@ -57,13 +69,14 @@ def start_ensemble(options: EnsembleOptions) -> tuple[Path, Ensemble] | None:
     return _start_rank(work)
 
 
-def _start_rank(work: Callable[[Seat], T]) -> T:
+def _start_rank(work: Callable[[Seat], T], run_folder: Path | None = None) -> T:
     """Work as the rank that the launcher made of this process. Returns when the work is done.
 
     When a rank fails, the others would wait for it forever, so it ends them all.
 
     Args:
         work: Imports what imports TensorFlow.
+        run_folder: Where a job's script looks for why its run failed; None: nowhere.
 
     Raises:
         HvdtrainError: The work failed.
@@ -72,9 +85,14 @@ def _start_rank(work: Callable[[Seat], T]) -> T:
     launch = read_launch(os.environ)
     try:
         cores, itex = prepare_process(launch)
+        # From a cold file system this may take minutes, and here no rank waits for another.
+        importlib.import_module("tensorflow")
+        # Inside MPI no Python runs, so no handler and no thread of ours could end the wait.
+        faulthandler.dump_traceback_later(JOIN_SECONDS + launch.ranks / 10, exit=True)
         from hvdtrain.train.seat import take_seat
         from hvdtrain.train.world import leave_world
 
+        faulthandler.cancel_dump_traceback_later()
         made = work(take_seat(launch, cores, itex))
         leave_world()
     except Interrupted as stop:
@@ -84,10 +102,23 @@ def _start_rank(work: Callable[[Seat], T]) -> T:
             print(f"hvdtrain: {stop}", file=sys.stderr, flush=True)
         sys.exit(INTERRUPTED_EXIT_CODE)
     except Exception as error:
+        if isinstance(error, HvdtrainError):
+            _leave_failure(run_folder, error)
         if launch.ranks == 1 and isinstance(error, HvdtrainError):
             raise
         end_all(error, launch)
     return made
+
+
+def _leave_failure(run_folder: Path | None, error: HvdtrainError) -> None:
+    """Tell the job's script that another start would end in the same way.
+
+    The exit code cannot: a launcher that ends the other ranks gives back what they died of.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if run_folder is not None and job:
+        with contextlib.suppress(OSError):
+            (run_folder / failure_file(job)).write_text(f"{error}\n")
 
 
 def prepare_process(launch: Launch) -> tuple[RankCores | None, str | None]:

@@ -23,15 +23,25 @@ if [ "$1" = preflight ]; then
     printf '%s\\0' "$@" >"$RECORD/preflight"
     exit "${PREFLIGHT_EXIT:-0}"
 fi
-[ "$1" = train ] || exit 0
+if [ "$1" != train ]; then
+    printf '%q ' "$@" >>"$RECORD/calls"
+    echo >>"$RECORD/calls"
+    exit 0
+fi
 printf '%s\\0' "$@" >"$RECORD/words"
 while [ $# -gt 0 ]; do
     if [ "$1" = --data ]; then
         cp -r -- "$2" "$RECORD/data"
         stat -c %a -- "$2" >"$RECORD/mode"
     fi
+    if [ "$1" = --results ]; then stop=$2; fi
+    if [ "$1" = --run-id ]; then stop=$stop/$2/.stop; fi
     shift
 done
+if [ "${SEND:-}" ]; then
+    kill -"$SEND" "$PPID"
+    until [ -e "$stop" ]; do sleep 0.01; done
+fi
 exit "${TRAIN_EXIT:-0}"
 """
 

@@ -207,6 +207,33 @@ def test_a_restarted_job_goes_on_with_its_run(script: str, tmp_path: Path) -> No
     assert run_script(script, tmp_path, SLURM_RESTART_COUNT="2").words[-1] == first[-1]
 
 
+@pytest.mark.parametrize(
+    ("sent", "exit_code", "calls"),
+    [
+        ("", "0", ["begin"]),
+        ("", "3", ["begin", "end --requeue"]),
+        # Asked to stop before the time limit, and cancelled.
+        ("USR1", "85", ["begin", "end --requeue"]),
+        ("TERM", "85", ["begin"]),
+    ],
+)
+def test_a_job_that_is_cut_off_goes_back_into_the_queue_unless_it_was_cancelled(
+    sent: str, exit_code: str, calls: list[str], script: str, tmp_path: Path
+) -> None:
+    outcome = run_script(script, tmp_path, SEND=sent, TRAIN_EXIT=exit_code)
+    assert outcome.exit_code == int(exit_code), outcome.output
+    run = f"--results results --run-id {outcome.words[-1]}"
+    assert (outcome.record / "calls").read_text().splitlines() == [
+        f"attempt {call} {run} " for call in calls
+    ]
+    assert list((tmp_path / "ram").iterdir()) == []
+
+
+def test_another_job_goes_on_with_the_run_that_it_is_given(script: str, tmp_path: Path) -> None:
+    outcome = run_script(script, tmp_path, HVDTRAIN_RUN_ID="that-one")
+    assert outcome.words[-2:] == ("--run-id", "that-one")
+
+
 def test_another_program_can_be_named(script: str, tmp_path: Path) -> None:
     (tmp_path / "opt" / "hvdtrain").unlink()
     missing = run_script(script, tmp_path)

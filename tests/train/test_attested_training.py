@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from hvdtrain.plan.decode import load_json
+from hvdtrain.plan.metrics import MetricsLine
 from hvdtrain.plan.record import METRICS_FILE, RECORD_FILE, Record
 from hvdtrain.plan.settings import COMM_CPUS, COMPUTE_CPUS, DATA_CPUS, HOROVOD_CPUS
-from hvdtrain.train.folder import MetricsLine
 from tests.ranks import run_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(400)]

@@ -9,9 +9,10 @@ import pytest
 
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.decode import load_json
+from hvdtrain.plan.metrics import MetricsLine
 from hvdtrain.plan.preflight import PREFLIGHT_FILE, Preflight
 from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE
-from hvdtrain.train.folder import MetricsLine, RunFolder
+from hvdtrain.train.folder import RunFolder
 from tests.samples import sample_plan, sample_preflight, sample_record
 
 

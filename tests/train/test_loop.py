@@ -96,7 +96,7 @@ class Watcher:
         reporter = Silence()
         agreement = AloneAgreement()
         interval = CheckpointInterval(3600.0, every)
-        keeper = Keeper(interval, agreement, self.note, self.save, True)
+        keeper = Keeper(interval, agreement, self.note, lambda: False, self.save, True)
         hooks = Hooks(
             self.evaluate,
             self.lines.append,
