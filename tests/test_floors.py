@@ -105,11 +105,17 @@ finally:
 """
 
 
-def test_render_job_starts_without_the_training_stack() -> None:
-    command = [sys.executable, "-c", START, "render-job", "--nodes", "1536"]
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [(("render-job", "--nodes", "1536"), "#!"), (("predict", "--nodes", "1536"), "nodes")],
+)
+def test_what_only_plans_starts_without_the_training_stack(
+    words: tuple[str, ...], first: str
+) -> None:
+    command = [sys.executable, "-c", START, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("#!")
+    assert done.stdout.startswith(first)
     loaded = done.stderr.partition("loaded: ")[2].split()
     assert "hvdtrain" in loaded
     assert not {*HEAVY, "matplotlib", "numpy"} & set(loaded)

@@ -133,11 +133,16 @@ def relative_errors(step_time: StepTime, points: Sequence[Point]) -> list[float]
 
 
 def leave_one_out(points: Sequence[Point], assumptions: Assumptions) -> list[float]:
-    """The relative error of each point when it is forecast from all others."""
+    """The relative error of each point when it is forecast from all others; 1: they cannot."""
     errors = []
     for number, point in enumerate(points):
         others = [*points[:number], *points[number + 1 :]]
-        errors += relative_errors(fit_step_time(others, assumptions, "all others"), [point])
+        try:
+            fitted = fit_step_time(others, assumptions, "all others")
+        except InputError:  # such as without the only point of another batch
+            errors.append(1.0)
+        else:
+            errors += relative_errors(fitted, [point])
     return errors
 
 
