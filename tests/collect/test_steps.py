@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hvdtrain.collect.steps import own_steps, paper_assumptions, paper_points
@@ -11,8 +13,10 @@ from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.plan.system import load_system
 from tests.collect.records import make_record, make_test_plan
 
+SYSTEM = "stampede2-knl"
 
-def run(seconds: float | None = 1.0, plan: RunPlan | None = None, **fields: object) -> Record:
+
+def run(seconds: float | None = 1.0, plan: RunPlan | None = None, **fields: Any) -> Record:
     return make_record(plan=plan or make_test_plan(), seconds_per_step=seconds, **fields)
 
 
@@ -43,9 +47,6 @@ def test_runs_of_one_size_are_one_point_their_median() -> None:
     found = own_steps([run(1.0), run(9.0), run(2.0, kind="synthetic"), run(5.0, small)], SYSTEM)
     assert [(point.nodes, point.step_seconds) for point in found.points] == [(2, 5.0), (256, 2.0)]
     assert (found.runs, found.synthetic, found.other_models) == (4, 1, 0)
-
-
-SYSTEM = "stampede2-knl"
 
 
 def test_what_is_no_step_of_the_system_is_left_out() -> None:
