@@ -2,12 +2,14 @@
 #   make setup PYTHON=/path/to/python3.11    another Python than the first 3.11 on PATH
 #   make setup MPI=system                    the site's MPI instead of Intel MPI from the registry
 #   make test ARGS="-k schedule"             arguments for what the target runs
+#   make study DATA=/path/to/images          another folder than ./cifar10
 PYTHON ?=
 MPI ?=
 ARGS ?=
+DATA ?= cifar10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dry-run test torture check format clean
+.PHONY: help setup dry-run test torture study check format clean
 
 help:     ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -24,11 +26,14 @@ test: setup  ## all tests
 torture: setup  ## kill and continue a run at 200 random moments: about an hour
 	HVDTRAIN_KILLS=200 .venv/bin/python -m pytest tests/train/test_resume.py -k kills $(ARGS)
 
+study: setup  ## recipes against each other on a small data set: about two hours
+	.venv/bin/python -m scripts.study --data "$(DATA)" --results results/study
+
 check: setup  ## ruff, mypy and the tests that need neither TensorFlow nor MPI ranks nor Slurm
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
-	.venv/bin/python -m pytest -n auto -m "not tf and not ranks and not slurm" $(ARGS)
+	.venv/bin/python -m pytest -n auto -m "not tf and not ranks and not slurm and not slow" $(ARGS)
 
 format: setup  ## lay out the code as `make check` wants it
 	.venv/bin/ruff check --fix

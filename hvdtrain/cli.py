@@ -22,12 +22,18 @@ class Entry:
 
 COMMANDS = {
     "render-job": Entry("render_job", "Print the Slurm script of a run."),
+    "submit": Entry("submit", "Submit a run to Slurm."),
+    "sweep": Entry("sweep", "Submit many runs: a matrix of options from a file."),
+    "status": Entry("status", "Show how far all runs are."),
+    "cancel": Entry("cancel", "Cancel the jobs of a run."),
     "systems": Entry("systems", "List the clusters, or show one."),
     "cores": Entry("cores", "Draw the core map of a node."),
     "schedule": Entry("schedule", "Show or draw the learning rate of a recipe."),
     "predict": Entry("predict", "Forecast how long a run will take."),
     "dry-run": Entry("dry_run", "Train for a few steps on this machine."),
     "train": Entry("train", "What every rank runs."),
+    "collapse": Entry("collapse", "Make models of an ensemble from a run's snapshots."),
+    "ensemble": Entry("ensemble", "Average the predictions of the models of runs."),
     "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),
     "collect": Entry("collect", "Print the paper's tables from the records of runs."),
     "doctor": Entry("doctor", "Check the installation and this machine."),

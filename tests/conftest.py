@@ -22,16 +22,17 @@ def pytest_configure() -> None:
     if unknown:
         names = ", ".join(sorted(unknown))
         raise pytest.UsageError(f"{REQUIRE}: {names} is not one of {', '.join(MODULES)}")
+    # Before any module is collected: one that imports TensorFlow would skip itself as a whole.
+    for marker in sorted(required_markers()):
+        if reason := missing(marker):
+            raise pytest.UsageError(f"{REQUIRE} asks for {marker}, but {reason}")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in MODULES:
         if item.get_closest_marker(marker) is None:
             continue
-        reason = missing(marker)
-        if reason and marker in required_markers():
-            pytest.fail(f"{REQUIRE} asks for {marker}, but {reason}", pytrace=False)
-        if reason:
+        if reason := missing(marker):
             pytest.skip(reason)
 
 

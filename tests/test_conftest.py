@@ -32,8 +32,8 @@ def run_marked(folder: Path, require: str) -> tuple[int, str]:
     ("require", "exit_code", "says"),
     [
         ("", 0, "mpirun not installed"),
-        ("tf,slurm", 0, "1 skipped"),
-        ("tf,ranks", 1, "HVDTRAIN_REQUIRE asks for ranks, but"),
+        ("tf", 0, "1 skipped"),
+        ("tf,ranks", 4, "HVDTRAIN_REQUIRE asks for ranks, but"),
         ("rank", 4, "rank is not one of tf, ranks, slurm"),
     ],
 )

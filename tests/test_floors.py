@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hvdtrain.resources import resource_folder
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hvdtrain"
 
@@ -106,16 +108,22 @@ finally:
 
 
 @pytest.mark.parametrize(
-    ("words", "first"),
-    [(("render-job", "--nodes", "1536"), "#!"), (("predict", "--nodes", "1536"), "nodes")],
+    ("words", "out"),
+    [
+        ("render-job --nodes 1536", "#!"),
+        ("submit --nodes 1536 --dry-run", "#!"),
+        ("sweep {jobs}/sweeps/table-05.toml --dry-run", "run "),
+        ("status --results {results}", ""),
+        ("predict --nodes 1536", "nodes"),
+        ("cancel --all --results {results}", ""),
+    ],
 )
-def test_what_only_plans_starts_without_the_training_stack(
-    words: tuple[str, ...], first: str
-) -> None:
-    command = [sys.executable, "-c", START, *words]
+def test_it_starts_without_the_training_stack(words: str, out: str, tmp_path: Path) -> None:
+    words = words.format(jobs=resource_folder("jobs"), results=tmp_path)
+    command = [sys.executable, "-c", START, *words.split()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(first)
+    assert done.stdout.startswith(out)
     loaded = done.stderr.partition("loaded: ")[2].split()
     assert "hvdtrain" in loaded
     assert not {*HEAVY, "matplotlib", "numpy"} & set(loaded)

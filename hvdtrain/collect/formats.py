@@ -1,17 +1,20 @@
-"""The table as text: Markdown and LaTeX for people, CSV and JSON for programs."""
+"""Tables as text: Markdown, LaTeX and HTML for people, CSV and JSON for programs."""
 
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
-import msgspec
+from hvdtrain.collect.sheet import Column, Sheet, Value
+from hvdtrain.plan.text import printable
 
-from hvdtrain.collect.tables import Row
+T = TypeVar("T")
+Format = Literal["md", "csv", "json", "latex", "html"]
 
 # What Markdown reads as markup. An underscore between letters or digits is not: run_1_a stays.
 _MARKDOWN = re.compile(r"[\\`*|<>\[\]~&]|(?<![^\W_])_|_(?![^\W_])")
@@ -23,131 +26,86 @@ _LATEX = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
+        "λ": r"$\lambda$",
         **{character: "\\" + character for character in "&%$#_{}"},
     }
 )
 
-Format = Literal["md", "csv", "json", "latex"]
 
+def format_sheets(sheets: Sequence[Sheet[T]], form: Format) -> str:
+    """Some tables in one of the formats, with a newline at the end.
 
-class _Column(msgspec.Struct, frozen=True):
-    """A column of the tables for people; numbers are set to the right."""
+    CSV and JSON carry every field under its own name, unrounded. Markdown, LaTeX and HTML round,
+    and keep to the columns that people read. Nothing that came from a record reaches the text as
+    a control character or as markup.
 
-    heading: str
-    cell: Callable[[Row], str]
-    number: bool = False
-
-
-def format_rows(rows: Sequence[Row], form: Format) -> str:
-    """The table in one of the formats, with a newline at its end.
-
-    CSV and JSON carry every field of `Row` under its own name, unrounded. Markdown and LaTeX
-    round, and keep to the columns that people read. Nothing that came from a record reaches the
-    text as a control character or as markup.
+    In JSON a table that has no name is a list of its rows; tables with names are one object, with
+    the title and the rows of each.
     """
-    match form:
-        case "md":
-            return _markdown(rows)
-        case "latex":
-            return _latex(rows)
-        case "csv":
-            return _csv(rows)
-        case "json":
-            return json.dumps([msgspec.structs.asdict(row) for row in rows], indent=2) + "\n"
+    if form == "json":
+        return _json(sheets)
+    one = {"md": _markdown, "latex": _latex, "csv": _csv, "html": _html}[form]
+    return "\n".join(one(sheet) for sheet in sheets)
 
 
-def printable(text: str) -> str:
-    """`text` with every character that a terminal would not print as itself written as `\\xNN`.
-
-    Control characters, escape sequences and marks that turn the direction of writing stay
-    visible and have no effect.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _amount(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.1f}" if 0.1 <= value < 1e9 else f"{value:.3g}"
-
-
-def _as_printed(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else _amount(100 * value)
-
-
-def _signed(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:+.1f}" if abs(value) < 1e6 else f"{value:+.3g}"
-
-
-_COLUMNS = (
-    _Column("run", lambda row: row.run_id),
-    _Column("label", lambda row: row.label),
-    _Column("system", lambda row: row.system),
-    _Column("model", lambda row: row.model),
-    _Column("local batch", lambda row: str(row.node_batch), number=True),
-    _Column("nodes", lambda row: str(row.nodes), number=True),
-    _Column("s/epoch", lambda row: _amount(row.epoch_seconds), number=True),
-    _Column("s/epoch from", lambda row: row.epoch_seconds_from or ""),
-    _Column("images/s", lambda row: _amount(row.images_per_second), number=True),
-    _Column("efficiency %", lambda row: _percent(row.efficiency), number=True),
-    _Column("base", lambda row: row.efficiency_base or ""),
-    _Column("paper", lambda row: f"Table {row.paper_table}" if row.paper_table else ""),
-    _Column("paper s/epoch", lambda row: _as_printed(row.paper_epoch_seconds), number=True),
-    _Column("difference %", lambda row: _signed(row.difference_percent), number=True),
-    _Column("paper images/s", lambda row: _as_printed(row.paper_images_per_second), number=True),
-)
-
-
-def _cells(rows: Sequence[Row], escape: Callable[[str], str]) -> list[list[str]]:
-    """The headings, then the rows, every text escaped."""
-    lines = [[escape(column.heading) for column in _COLUMNS]]
-    lines += [
-        [
-            column.cell(row) if column.number else escape(printable(column.cell(row)))
-            for column in _COLUMNS
-        ]
-        for row in rows
-    ]
+def _cells(sheet: Sheet[T], escape: Callable[[str], str]) -> list[list[str]]:
+    """The headings, then the rows, every text escaped: once, as most stand in many rows."""
+    escaped = _Escaped(escape)
+    lines = [[escape(column.heading) for column in sheet.columns]]
+    lines += [[escaped[column.cell(row)] for column in sheet.columns] for row in sheet.rows]
     return lines
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> list[list[str]]:
+class _Escaped(dict[str, str]):
+    """Texts as they may be printed, made on first use."""
+
+    def __init__(self, escape: Callable[[str], str]) -> None:
+        super().__init__()
+        self._escape = escape
+
+    def __missing__(self, text: str) -> str:
+        return self.setdefault(text, self._escape(printable(text)))
+
+
+def _aligned(lines: Sequence[Sequence[str]], columns: Sequence[Column[T]]) -> list[list[str]]:
     """The cells padded to the width of their column."""
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     pads = [
         (str.rjust if column.number else str.ljust, width)
-        for column, width in zip(_COLUMNS, widths, strict=True)
+        for column, width in zip(columns, widths, strict=True)
     ]
     return [
         [pad(cell, width) for cell, (pad, width) in zip(line, pads, strict=True)] for line in lines
     ]
 
 
-def _markdown(rows: Sequence[Row]) -> str:
-    head, *body = _aligned(_cells(rows, lambda cell: _MARKDOWN.sub(r"\\\g<0>", cell)))
+def _escape_markdown(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\g<0>", text)
+
+
+def _markdown(sheet: Sheet[T]) -> str:
+    head, *body = _aligned(_cells(sheet, _escape_markdown), sheet.columns)
     rule = [
         "-" * (len(cell) - 1) + (":" if column.number else "-")
-        for cell, column in zip(head, _COLUMNS, strict=True)
+        for cell, column in zip(head, sheet.columns, strict=True)
     ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *body))
+    title = f"### {_escape_markdown(sheet.title)}\n\n" if sheet.title else ""
+    notes = "".join(f"\n{_escape_markdown(note)}\n" for note in sheet.notes)
+    return title + "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *body)) + notes
 
 
-def _latex(rows: Sequence[Row]) -> str:
+def _escape_latex(text: str) -> str:
+    return text.translate(_LATEX)
+
+
+def _latex(sheet: Sheet[T]) -> str:
     head, *body = (
-        f"{' & '.join(line)} \\\\"
-        for line in _aligned(_cells(rows, lambda cell: cell.translate(_LATEX)))
+        f"{' & '.join(line)} \\\\" for line in _aligned(_cells(sheet, _escape_latex), sheet.columns)
     )
-    alignment = "".join("r" if column.number else "l" for column in _COLUMNS)
+    alignment = "".join("r" if column.number else "l" for column in sheet.columns)
     lines = [
         r"% Needs \usepackage{booktabs}.",
+        *([f"% {_escape_latex(sheet.title)}"] if sheet.title else []),
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
         head,
@@ -155,15 +113,50 @@ def _latex(rows: Sequence[Row]) -> str:
         *body,
         r"\bottomrule",
         r"\end{tabular}",
+        *(rf"\par {_escape_latex(note)}" for note in sheet.notes),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _html(sheet: Sheet[T]) -> str:
+    head, *body = _cells(sheet, html.escape)
+    classes = [' class="number"' if column.number else "" for column in sheet.columns]
+    lines = ["<table>"]
+    if sheet.title:
+        lines.append(f"<caption>{html.escape(sheet.title)}</caption>")
+    lines += ["<thead>", _html_row("th", ' scope="col"', head, classes), "</thead>", "<tbody>"]
+    lines += [_html_row("td", "", cells, classes) for cells in body]
+    lines += ["</tbody>"]
+    if sheet.notes:
+        notes = "<br>".join(map(html.escape, sheet.notes))
+        lines.append(f'<tfoot><tr><td colspan="{len(head)}">{notes}</td></tr></tfoot>')
+    lines += ["</table>"]
+    return "\n".join(lines) + "\n"
+
+
+def _html_row(tag: str, extra: str, cells: Sequence[str], classes: Sequence[str]) -> str:
+    pairs = zip(cells, classes, strict=True)
+    inner = "".join(f"<{tag}{extra}{kind}>{cell}</{tag}>" for cell, kind in pairs)
+    return f"<tr>{inner}</tr>"
+
+
+def _json(sheets: Sequence[Sheet[T]]) -> str:
+    def rows_of(sheet: Sheet[T]) -> list[dict[str, Value]]:
+        return [dict(zip(sheet.fields, sheet.values(row), strict=True)) for row in sheet.rows]
+
+    unnamed = [sheet for sheet in sheets if not sheet.name]
+    whole = (
+        rows_of(unnamed[0])
+        if unnamed
+        else {sheet.name: {"title": sheet.title, "rows": rows_of(sheet)} for sheet in sheets}
+    )
+    return json.dumps(whole, indent=2) + "\n"
+
+
+def _csv(sheet: Sheet[T]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Row.__struct_fields__)
-    for row in rows:
-        values = msgspec.structs.astuple(row)
-        writer.writerow(printable(v) if isinstance(v, str) else v for v in values)
+    writer.writerow(sheet.fields)
+    for row in sheet.rows:
+        writer.writerow(printable(v) if isinstance(v, str) else v for v in sheet.values(row))
     return text.getvalue()

@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from hvdtrain.errors import InputError
+from hvdtrain.plan.ensemble import ENSEMBLE_FILE, Ensemble
 from hvdtrain.plan.record import PLAN_FILE, RECORD_FILE, SCHEMA_VERSION, Record
 from hvdtrain.plan.runplan import RunPlan
 
@@ -22,6 +23,7 @@ _MAX_BYTES = 256 * 2**20
 _MAX_IMAGES = 2**53
 _RECORD = msgspec.json.Decoder(Record)
 _PLAN = msgspec.json.Decoder(RunPlan)
+_ENSEMBLE = msgspec.json.Decoder(Ensemble)
 
 
 class Incomplete(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,18 @@ def read_results(results: Path) -> Iterator[Record | Incomplete | Malformed]:
         InputError: `results` is missing, is not a folder, or cannot be read; or it is the folder
             of a single run.
     """
+    for name in list_results(results):
+        found = _read_run(results / name)
+        if found is not None:
+            yield found
+
+
+def list_results(results: Path) -> list[str]:
+    """The names in a results folder, sorted.
+
+    Raises:
+        InputError: As of `read_results`.
+    """
     try:
         names = sorted(os.listdir(results))
     except NotADirectoryError:
@@ -62,15 +76,43 @@ def read_results(results: Path) -> Iterator[Record | Incomplete | Malformed]:
     except OSError as error:
         raise InputError("RESULTS", str(results), _reason(error)) from None
     if RECORD_FILE in names or PLAN_FILE in names:
-        fix = f"hvdtrain collect {results.resolve().parent}"
+        fix = f"use {results.resolve().parent}"
         raise InputError("RESULTS", str(results), "the folder above: this is one run's own", fix)
-    for name in names:
-        found = _read_run(results / name)
-        if found is not None:
-            yield found
+    return names
+
+
+def read_ensembles(results: Path) -> Iterator[tuple[str, Ensemble] | Malformed]:
+    """The ensembles in a results folder with the names of their folders, in order of the names.
+
+    Raises:
+        InputError: As of `read_results`.
+    """
+    for name in list_results(results):
+        path = results / name / ENSEMBLE_FILE
+        if os.path.exists(path):
+            found = read_file(path, _ENSEMBLE)
+            yield found if isinstance(found, Malformed) else (name, found)
+
+
+def find_record(results: Path, run_id: str, option: str) -> Record:
+    """The record of one run, named by an option.
+
+    Raises:
+        InputError: There is no such run, it has no record, or the record cannot be believed.
+    """
+    path = results / run_id / RECORD_FILE
+    if Path(run_id).name != run_id or not path.exists():
+        raise InputError(option, run_id, f"a run that ended, with its {RECORD_FILE} in {results}")
+    record = _read_record(path)
+    if isinstance(record, Malformed):
+        raise InputError(option, run_id, f"a record that can be believed: {record.reason}")
+    return record
 
 
 def _read_run(folder: Path) -> Record | Incomplete | Malformed | None:
+    record = folder / RECORD_FILE
+    if os.path.exists(record):  # most have one: no need to list the folder
+        return _read_record(record)
     try:
         names = os.listdir(folder)
     except NotADirectoryError:
@@ -85,7 +127,7 @@ def _read_run(folder: Path) -> Record | Incomplete | Malformed | None:
 
 
 def _read_plan(path: Path) -> Incomplete | Malformed:
-    plan = _read(path, _PLAN)
+    plan = read_file(path, _PLAN)
     if isinstance(plan, Malformed):
         return plan
     contradiction = _plan_contradiction(plan)
@@ -95,7 +137,7 @@ def _read_plan(path: Path) -> Incomplete | Malformed:
 
 
 def _read_record(path: Path) -> Record | Malformed:
-    record = _read(path, _RECORD)
+    record = read_file(path, _RECORD)
     if isinstance(record, Malformed):
         return record
     contradiction = _contradiction(record, path.parent.name) or _plan_contradiction(record.plan)
@@ -122,7 +164,8 @@ def _contradiction(record: Record, folder: str) -> str | None:
     return None
 
 
-def _read(path: Path, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
+def read_file(path: Path, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
+    """What is in a file of a run, or why it cannot be believed."""
     try:
         data = _read_regular(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The rows of the collected table: what each run measured, beside what the paper measured."""
+"""The table of all runs: what each run measured, beside what the paper measured."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Literal
 
 import msgspec
 
-from hvdtrain.collect.paper import TableNumber, find_paper_row
-from hvdtrain.collect.store import Incomplete
-from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
+from hvdtrain.collect.match import find_paper_row
+from hvdtrain.collect.numbers import (
+    difference_percent,
+    format_amount,
+    format_percent,
+    format_signed,
+)
+from hvdtrain.collect.paper import TableNumber
+from hvdtrain.collect.runs import Run, Unfinished, describe_model
+from hvdtrain.collect.sheet import Column, Sheet
 from hvdtrain.plan.modelspec import ModelSpec
-from hvdtrain.plan.record import Kind, Record, Status
-from hvdtrain.plan.runplan import RunPlan
-
-Unfinished = Literal["incomplete"]
-
-# A few broken files are skipped, and some count 1.28 million.
-_IMAGENET_TOLERANCE = 0.005
+from hvdtrain.plan.record import Kind, Status
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         epoch_seconds_from: `epochs`: the clock; `throughput`: 1,281,167 / images_per_second.
         images_per_second: Of all ranks together.
         efficiency: Throughput per node as a fraction of the base's. Only of completed runs.
+        speedup: Throughput as a multiple of the base's. Only of completed runs.
         efficiency_base: run_id of the run with the fewest nodes among the completed ones of the
             same system, node_batch, model and kind.
         paper_table: The paper's table that has this system, node_batch, nodes and model. This
@@ -61,6 +63,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     epoch_seconds_from: Literal["epochs", "throughput"] | None = None
     images_per_second: float | None = None
     efficiency: float | None = None
+    speedup: float | None = None
     efficiency_base: str | None = None
     paper_table: TableNumber | None = None
     paper_row: int | None = None
@@ -70,80 +73,38 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     paper_flag: str | None = None
 
 
-def make_rows(runs: Iterable[Record | Incomplete]) -> list[Row]:
+def make_rows(runs: Iterable[Run]) -> list[Row]:
     """The rows of all runs, in the order of the paper: system, nodes, node batch."""
-    rows = [_incomplete_row(run) if isinstance(run, Incomplete) else _row(run) for run in runs]
+    rows = [_row(run) for run in runs]
     rows.sort(key=lambda row: (row.system, row.nodes, row.node_batch, row.run_id))
     return _with_efficiency(rows)
 
 
-def epoch_seconds(record: Record) -> tuple[float, Literal["epochs", "throughput"]] | None:
-    """Seconds per epoch of ImageNet and where they come from; None: nothing tells.
-
-    On a training set of ImageNet's size it is the mean over the epochs that ran in full, as the
-    paper averages "over a full training run" (Figure 1). The first epoch of a process also
-    traces the graph, connects the ranks and reads cold files; over 90 epochs that vanishes, over
-    three it does not, so the first is left out when another full one remains. A lone full epoch
-    counts as it was: slower than it could be, never faster. Otherwise, for a truncated run or
-    another data set, it is derived from the throughput, which leaves out the first two steps.
-    """
-    plan = record.plan
-    size = plan.dataset.train_images / IMAGENET_TRAIN_IMAGES
-    if abs(size - 1) <= _IMAGENET_TOLERANCE:
-        full = [epoch for epoch in record.epochs if epoch.steps == plan.steps_per_epoch]
-        if len(full) > 1 and full[0] is record.epochs[0]:
-            full = full[1:]
-        mean = sum(epoch.seconds for epoch in full) / len(full) if full else 0.0
-        if 0 < mean < math.inf:
-            return mean, "epochs"
-    if record.images_per_second:
-        derived = IMAGENET_TRAIN_IMAGES / record.images_per_second
-        if derived < math.inf:
-            return derived, "throughput"
-    return None
-
-
-def describe_model(model: ModelSpec) -> str:
-    """`resnet50-v1/224/1000/fp32`: network, image size, classes, precision."""
-    network = f"{model.name}-{model.version}" if model.name == "resnet50" else model.name
-    return f"{network}/{model.image_size}/{model.classes}/{model.precision}"
-
-
-def _incomplete_row(run: Incomplete) -> Row:
-    kind: Kind = "synthetic" if run.plan.source.kind == "synthetic" else "measured"
-    return _plan_row(run.run_id, kind, "incomplete", run.plan)
-
-
-def _plan_row(run_id: str, kind: Kind, status: Status | Unfinished, plan: RunPlan) -> Row:
-    return Row(
-        run_id=run_id,
-        label=_label(kind, status),
-        kind=kind,
-        status=status,
-        system=plan.system,
-        model=describe_model(plan.model),
-        node_batch=plan.node_batch,
-        nodes=plan.nodes,
+def make_sheet(rows: Iterable[Row]) -> Sheet[Row]:
+    """The table of all runs."""
+    return Sheet(
+        columns=_COLUMNS,
+        fields=Row.__struct_fields__,
+        values=msgspec.structs.astuple,
+        rows=tuple(rows),
     )
 
 
-def _label(kind: Kind, status: Status | Unfinished) -> str:
-    """The word `measured` is for completed runs alone."""
-    if status == "completed":
-        return kind
-    return status if kind == "measured" else f"{kind}, {status}"
-
-
-def _row(record: Record) -> Row:
-    row = _plan_row(record.run_id, record.kind, record.status, record.plan)
-    seconds, origin = epoch_seconds(record) or (None, None)
-    row = msgspec.structs.replace(
-        row,
-        epoch_seconds=seconds,
-        epoch_seconds_from=origin,
-        images_per_second=record.images_per_second,
+def _row(run: Run) -> Row:
+    row = Row(
+        run_id=run.run_id,
+        label=run.label,
+        kind=run.kind,
+        status=run.status,
+        system=run.system,
+        model=describe_model(run.model),
+        node_batch=run.node_batch,
+        nodes=run.nodes,
+        epoch_seconds=run.epoch_seconds,
+        epoch_seconds_from=run.epoch_seconds_from,
+        images_per_second=run.images_per_second,
     )
-    return _beside_paper(row, record.plan.model) if row.label == "measured" else row
+    return _beside_paper(row, run.model) if row.label == "measured" else row
 
 
 def _beside_paper(row: Row, model: ModelSpec) -> Row:
@@ -157,16 +118,9 @@ def _beside_paper(row: Row, model: ModelSpec) -> Row:
         paper_row=printed.row,
         paper_epoch_seconds=printed.epoch_seconds,
         paper_images_per_second=printed.images_per_second,
-        difference_percent=_difference_percent(row.epoch_seconds, printed.epoch_seconds),
+        difference_percent=difference_percent(row.epoch_seconds, printed.epoch_seconds),
         paper_flag="; ".join(flag.reason for flag in printed.flag) or None,
     )
-
-
-def _difference_percent(value: float | None, reference: float) -> float | None:
-    if value is None:
-        return None
-    difference = 100 * (value / reference - 1)
-    return difference if math.isfinite(difference) else None
 
 
 def _with_efficiency(rows: list[Row]) -> list[Row]:
@@ -192,9 +146,38 @@ def _base_order(row: Row) -> tuple[int, float, str]:
 
 def _beside_base(row: Row, base: Row) -> Row:
     assert row.images_per_second is not None and base.images_per_second is not None
-    per_node = row.images_per_second / row.nodes
-    base_per_node = base.images_per_second / base.nodes
-    efficiency = per_node / base_per_node if base_per_node else math.inf
-    if not math.isfinite(efficiency):
+    speedup = row.images_per_second / base.images_per_second if base.images_per_second else math.inf
+    efficiency = speedup / (row.nodes / base.nodes)
+    if not math.isfinite(speedup):
         return row
-    return msgspec.structs.replace(row, efficiency=efficiency, efficiency_base=base.run_id)
+    return msgspec.structs.replace(
+        row, efficiency=efficiency, speedup=speedup, efficiency_base=base.run_id
+    )
+
+
+def _paper_table(row: Row) -> str:
+    return f"Table {row.paper_table}" if row.paper_table else ""
+
+
+def _as_printed(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+_COLUMNS: tuple[Column[Row], ...] = (
+    Column("run", lambda row: row.run_id),
+    Column("label", lambda row: row.label),
+    Column("system", lambda row: row.system),
+    Column("model", lambda row: row.model),
+    Column("local batch", lambda row: str(row.node_batch), number=True),
+    Column("nodes", lambda row: str(row.nodes), number=True),
+    Column("s/epoch", lambda row: format_amount(row.epoch_seconds), number=True),
+    Column("s/epoch from", lambda row: row.epoch_seconds_from or ""),
+    Column("images/s", lambda row: format_amount(row.images_per_second), number=True),
+    Column("speedup", lambda row: format_amount(row.speedup), number=True),
+    Column("efficiency %", lambda row: format_percent(row.efficiency), number=True),
+    Column("base", lambda row: row.efficiency_base or ""),
+    Column("paper", _paper_table),
+    Column("paper s/epoch", lambda row: _as_printed(row.paper_epoch_seconds), number=True),
+    Column("difference %", lambda row: format_signed(row.difference_percent), number=True),
+    Column("paper images/s", lambda row: _as_printed(row.paper_images_per_second), number=True),
+)

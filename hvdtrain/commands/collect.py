@@ -4,73 +4,206 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, get_args
 
 import click
 
-from hvdtrain.collect.formats import Format, format_rows, printable
+from hvdtrain.collect.compare import make_compare_sheet
+from hvdtrain.collect.formats import Format, format_sheets
+from hvdtrain.collect.groups import FIELDS, Field, make_group_sheet
+from hvdtrain.collect.literature import make_literature_sheet
+from hvdtrain.collect.mllog import MISSING, format_mllog
 from hvdtrain.collect.output import write_atomically
-from hvdtrain.collect.store import Incomplete, Malformed, read_results
-from hvdtrain.collect.tables import Row, make_rows
-from hvdtrain.errors import RunError
-from hvdtrain.plan.record import Record
+from hvdtrain.collect.paper import TABLES, TableNumber
+from hvdtrain.collect.paper_tables import make_paper_sheet
+from hvdtrain.collect.runs import Run, read_run
+from hvdtrain.collect.sheet import Sheet
+from hvdtrain.collect.snapshots import make_snapshot_sheet
+from hvdtrain.collect.store import Malformed, find_record, read_ensembles, read_results
+from hvdtrain.collect.tables import Row, make_rows, make_sheet
+from hvdtrain.errors import InputError, RunError
+from hvdtrain.plan.ensemble import Ensemble
+from hvdtrain.plan.record import Kind
+from hvdtrain.plan.text import printable
 
 
-@click.command(epilog="\b\nExample:\n  hvdtrain collect results --format csv --output table.csv")
+@click.command(
+    epilog="\b\nExample:\n"
+    "  hvdtrain collect results --table V\n"
+    "  hvdtrain collect results --format csv --output table.csv"
+)
 @click.argument("results", default="results", type=click.Path(path_type=Path))
+@click.option(
+    "--table",
+    "number",
+    type=click.Choice([*TABLES, "all"]),
+    help="A table of the paper, with your runs in its rows; all: every one of them.",
+)
+@click.option(
+    "--only",
+    type=click.Choice(get_args(Kind)),
+    help="Leave out all but the completed runs of this kind.",
+)
+@click.option(
+    "--group-by",
+    "fields",
+    multiple=True,
+    type=click.Choice(FIELDS),
+    help="Put the completed runs together that agree in this; may be given several times.",
+)
+@click.option(
+    "--compare",
+    "second",
+    metavar="RESULTS2",
+    type=click.Path(path_type=Path),
+    help="A second folder of runs: what changed, job by job, and whether it is more than noise.",
+)
+@click.option(
+    "--mllog",
+    metavar="RUN",
+    help="Print the MLPerf log of one run, by the name of its folder; nothing else.",
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(get_args(Format)),
     default="md",
     show_default=True,
-    help="md and latex for people; csv and json with every value, unrounded.",
+    help="md, latex and html for people; csv and json with every value, unrounded.",
 )
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write to this file instead of standard output.",
 )
-def command(results: Path, form: Format, output: Path | None) -> None:
-    """Print the table of all runs in the folder RESULTS, beside the paper's Tables V and VI.
+def command(
+    results: Path,
+    number: TableNumber | Literal["all"] | None,
+    only: Kind | None,
+    fields: tuple[Field, ...],
+    second: Path | None,
+    mllog: str | None,
+    form: Format,
+    output: Path | None,
+) -> None:
+    """Print the table of all runs in the folder RESULTS, or the paper's tables with them.
 
-    Only completed runs on real images are labelled measured and compared with the paper. The
-    efficiency is the throughput per node relative to the base: the run with the fewest nodes of
-    the same system, local batch, model and kind. A record that cannot be read is named and
-    skipped; the exit code is then 1.
+    Without --table there is one row for each run. Only completed runs on real images are labelled
+    measured and compared with the paper. The efficiency is the throughput per node relative to
+    the base: the run with the fewest nodes of the same system, local batch, model and kind.
+
+    With --table the completed runs stand in the paper's rows, with the paper's value, the
+    difference, and where they come from. Tables whose title names a system take runs on that
+    system. Several runs of one job give their median; the spread is from the smallest to the
+    largest value, in percent of the median. A change is noise unless it is larger than the spreads
+    of both sets together.
+
+    A record that cannot be read is named and skipped; the exit code is then 1.
     """
-    skipped: list[Malformed] = []
-    rows = make_rows(_good_runs(results, skipped))
-    text = format_rows(rows, form)
+    _check_views({"--table": number, "--group-by": fields, "--compare": second, "--mllog": mllog})
+    if mllog is not None:
+        _write(format_mllog(find_record(results, mllog, "--mllog")), output)
+        _say(f"an MLPerf log of the open division: {MISSING}")
+        return
+    collection = _Collection(only)
+    runs = collection.read(results)
+    if second is not None:
+        sheets: list[Sheet[Any]] = [make_compare_sheet(runs, collection.read(second))]
+    elif number is not None:
+        numbers = TABLES if number == "all" else (number,)
+        ensembles = collection.read_ensembles(results) if "XI" in numbers else []
+        sheets = [_paper_sheet(each, runs, ensembles) for each in numbers]
+    elif fields:
+        sheets = [make_group_sheet(runs, fields)]
+    else:
+        sheets = [make_sheet(make_rows(runs))]
+    _write(format_sheets(sheets, form), output)
+    _say_flags(sheets)
+    collection.finish()
+
+
+def _check_views(given: dict[str, object]) -> None:
+    first, *others = [name for name, value in given.items() if value] or [""]
+    if others:
+        raise InputError(others[0], str(given[others[0]]), f"not together with {first}")
+
+
+def _write(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text.encode(), nl=False)
     else:
         write_atomically(output, text)
-    if not rows and not skipped:
-        _say(f"no runs in {results}: a run leaves a folder of its own there, with record.json")
-    for flag in dict.fromkeys(filter(None, map(_flag, rows))):
+
+
+def _paper_sheet(
+    number: TableNumber, runs: list[Run], ensembles: list[tuple[str, Ensemble]]
+) -> Sheet[Any]:
+    match number:
+        case "X":
+            return make_literature_sheet(runs)
+        case "XI":
+            return make_snapshot_sheet(runs, ensembles)
+        case _:
+            return make_paper_sheet(number, runs)
+
+
+class _Collection:
+    """The runs of one or two folders: what was kept, and what could not be believed."""
+
+    def __init__(self, only: Kind | None) -> None:
+        self._only = only
+        self._good = 0
+        self._skipped: list[Malformed] = []
+
+    def read(self, results: Path) -> list[Run]:
+        """The runs that can be believed and are asked for; the others are named."""
+        before = self._good + len(self._skipped)
+        runs = list(self._believed(results))
+        if self._good + len(self._skipped) == before:
+            _say(f"no runs in {results}: a run leaves a folder of its own there, with record.json")
+        return [run for run in runs if self._only is None or run.label == self._only]
+
+    def read_ensembles(self, results: Path) -> list[tuple[str, Ensemble]]:
+        """The ensembles that can be believed and are asked for; the others are named."""
+        good = []
+        for found in read_ensembles(results):
+            if isinstance(found, Malformed):
+                self._skip(found)
+            elif self._only is None or found[1].kind == self._only:
+                good.append(found)
+        return good
+
+    def _skip(self, found: Malformed) -> None:
+        self._skipped.append(found)
+        _say(f"skipped {found.path}: {found.reason}")
+
+    def _believed(self, results: Path) -> Iterator[Run]:
+        for found in read_results(results):
+            if isinstance(found, Malformed):
+                self._skip(found)
+            else:
+                self._good += 1
+                yield read_run(found)
+
+    def finish(self) -> None:
+        """Raise RunError if any run was skipped: the tables are right, and not whole."""
+        if self._skipped:
+            raise RunError(
+                f"{len(self._skipped)} of {len(self._skipped) + self._good} runs were skipped",
+                "repair or remove the files named above",
+            )
+
+
+def _say_flags(sheets: list[Sheet[Any]]) -> None:
+    """What in the paper disagrees with itself about rows that runs are compared with."""
+    rows = [row for sheet in sheets for row in sheet.rows if isinstance(row, Row)]
+    flags = [
+        f"the paper, Table {row.paper_table}, row {row.paper_row}: {row.paper_flag}"
+        for row in rows
+        if row.paper_flag is not None
+    ]
+    for flag in dict.fromkeys(flags):
         _say(flag)
-    if skipped:
-        raise RunError(
-            f"{len(skipped)} of {len(skipped) + len(rows)} runs were skipped",
-            "repair or remove the files named above",
-        )
-
-
-def _good_runs(results: Path, skipped: list[Malformed]) -> Iterator[Record | Incomplete]:
-    """The runs that can be believed; the others are named and added to `skipped`."""
-    for found in read_results(results):
-        if isinstance(found, Malformed):
-            skipped.append(found)
-            _say(f"skipped {found.path}: {found.reason}")
-        else:
-            yield found
-
-
-def _flag(row: Row) -> str | None:
-    if row.paper_flag is None:
-        return None
-    return f"the paper, Table {row.paper_table}, row {row.paper_row}: {row.paper_flag}"
 
 
 def _say(text: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from hvdtrain.commands.columns import align
 from hvdtrain.commands.systems_option import systems_folder, systems_option
 from hvdtrain.errors import InputError
 from hvdtrain.plan.fit import (
@@ -28,7 +29,6 @@ from hvdtrain.plan.modelspec import ModelSpec
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.plan.steptime import StepTime
 from hvdtrain.plan.system import System, load_system, system_files
-from hvdtrain.plan.table import format_columns
 from hvdtrain.units import format_duration
 
 _EXAMPLE = """\b
@@ -118,7 +118,7 @@ def command(
         if nodes or as_json:
             raise InputError("--validate", "with --nodes or --json", "--validate without them")
         basis = _fit_own(system, results) if results else _fit_paper(system)
-        click.echo(format_validation(basis))
+        click.echo(format_validation(basis), nl=False)
         return
     if not nodes:
         raise InputError("--nodes", None, "the number of nodes, once or several times")
@@ -138,7 +138,7 @@ def command(
         shown = forecasts[0] if len(forecasts) == 1 else found
         click.echo(msgspec.json.format(msgspec.json.encode(shown)))
     else:
-        click.echo(format_forecasts(plans, forecasts))
+        click.echo(format_forecasts(plans, forecasts), nl=False)
     for note in (*basis.notes, *_outside(basis.step_time, node_batch, plans)):
         print(f"hvdtrain: note: {note}", file=sys.stderr)
 
@@ -171,7 +171,7 @@ def format_forecasts(plans: Sequence[RunPlan], forecasts: Sequence[Forecast]) ->
                 _format_interval(forecast.node_hours, ".0f"),
             )
         )
-    return format_columns(rows)
+    return align(rows, rows[0][1:])
 
 
 def format_validation(basis: Basis) -> str:
@@ -194,7 +194,9 @@ def format_validation(basis: Basis) -> str:
             )
         )
     rows.append(("largest", "", "", "", "", _largest(fitted), _largest(alone)))
-    return "\n".join([format_columns(rows), "", *_halves(basis), *_parameters(basis.step_time)])
+    return (
+        "\n".join([align(rows, rows[0][1:]), *_halves(basis), *_parameters(basis.step_time)]) + "\n"
+    )
 
 
 def _halves(basis: Basis) -> list[str]:

@@ -115,9 +115,9 @@ def command(
 
     ensure_stack()
     from hvdtrain.train.options import TrainOptions
-    from hvdtrain.train.start import start_rank
+    from hvdtrain.train.start import start_training
 
-    start_rank(
+    start_training(
         TrainOptions(
             system=system,
             nodes=nodes,

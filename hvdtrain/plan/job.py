@@ -66,6 +66,8 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
         directives: #SBATCH directives in order; "" is a bare flag.
         job_name: Slurm's, and the beginning of the run's folder.
         template: Template of the script.
+        run_id: The run's folder, where that is decided before the job has a number. None: the
+            job's name and number.
         notes: What the user should know before submitting.
     """
 
@@ -83,6 +85,7 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
     directives: dict[str, str]
     job_name: str
     template: str
+    run_id: str | None = None
     notes: tuple[str, ...]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +36,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             saved; None: the weights themselves are.
         scaling: How the peak follows the global batch.
         phase: The phases, in order.
+        collapse: What makes a model of an ensemble from each snapshot, in a run of its own. It
+            begins at the rate where the snapshot left off.
     """
 
     name: Line
@@ -47,12 +49,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     average_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None
     scaling: Scaling = Scaling()
     phase: Annotated[tuple[Phase, ...], Meta(min_length=1)]
+    collapse: Phase | None = None
 
     def __post_init__(self) -> None:
         if self.phase[0].start == "previous":
             raise FieldError("phase[0].start", "previous", "a rate: there is nothing before it")
         _check_legw(self)
         _check_epochs(self)
+        _check_collapse(self)
 
     @property
     def epochs(self) -> float | None:
@@ -95,6 +99,20 @@ def _check_legw(recipe: Recipe) -> None:
                 "a length in epochs: under legw the first phase is the warm-up, and the second "
                 "gives or takes what it changes by",
             )
+    if recipe.phase[0].snapshot:
+        raise FieldError("phase[0].snapshot", True, "false: under legw the first phase is no end")
+
+
+def _check_collapse(recipe: Recipe) -> None:
+    if recipe.collapse is None:
+        return
+    if recipe.collapse.start != "previous":
+        allowed = "previous, or nothing: it begins where the snapshot left off"
+        raise FieldError("collapse.start", recipe.collapse.start, allowed)
+    if recipe.collapse.begin is not None:
+        raise FieldError("collapse.begin", recipe.collapse.begin, "none: it follows each snapshot")
+    if recipe.collapse.snapshot:
+        raise FieldError("collapse.snapshot", True, "false: its end is a model, not a snapshot")
 
 
 def recipe_names() -> list[str]:
@@ -139,11 +157,13 @@ def stretch_recipe(recipe: Recipe, epochs: float) -> Recipe:
         recipe,
         total_epochs=None,
         phase=tuple(_stretch_phase(phase, factor) for phase in recipe.phase),
+        collapse=None if recipe.collapse is None else _stretch_phase(recipe.collapse, factor),
     )
 
 
 def _stretch_phase(phase: Phase, factor: float) -> Phase:
-    assert phase.epochs is not None
+    if phase.epochs is None:  # only a collapse: a phase in steps is refused above
+        return phase
     return msgspec.structs.replace(
         phase,
         epochs=phase.epochs * factor,
@@ -164,12 +184,9 @@ def make_schedule(recipe: Recipe, global_batch: int, steps_per_epoch: int) -> Sc
     """
     peak_lr = recipe.scaling.peak_lr_for(global_batch)
     segments: list[Segment] = []
-    position = 0.0
     lr = peak_lr
-    for phase in _scaled_phases(recipe, global_batch):
-        begin, first = position, round_steps(position)
-        position += phase.in_steps(phase.length, steps_per_epoch)
-        steps = round_steps(position) - first
+    for phase, begin, steps in _placed_phases(recipe, global_batch, steps_per_epoch):
+        first = round_steps(begin)
         falls = tuple(
             round_steps(begin + phase.in_steps(fall, steps_per_epoch)) - first for fall in phase.at
         )
@@ -195,6 +212,25 @@ def make_schedule(recipe: Recipe, global_batch: int, steps_per_epoch: int) -> Sc
             f"--epochs {1 / steps_per_epoch:.3g}",
         )
     return Schedule(segments=tuple(segments))
+
+
+def snapshot_phases(recipe: Recipe, global_batch: int, steps_per_epoch: int) -> tuple[int, ...]:
+    """The phases, counted from 0, that end with the snapshots of the schedule, in their order."""
+    placed = _placed_phases(recipe, global_batch, steps_per_epoch)
+    return tuple(
+        index for index, (phase, _, steps) in enumerate(placed) if phase.snapshot and steps > 0
+    )
+
+
+def _placed_phases(
+    recipe: Recipe, global_batch: int, steps_per_epoch: int
+) -> Iterator[tuple[Phase, float, int]]:
+    """Each phase, where it begins in steps, not rounded, and its whole steps, perhaps none."""
+    begin = 0.0
+    for phase in _scaled_phases(recipe, global_batch):
+        end = begin + phase.in_steps(phase.length, steps_per_epoch)
+        yield phase, begin, round_steps(end) - round_steps(begin)
+        begin = end
 
 
 def _start_lr(phase: Phase, scaling: Scaling, peak_lr: float, previous_lr: float) -> float:

@@ -2,7 +2,8 @@
 
 `plan.json` is written when a run starts, `metrics.jsonl` grows while it runs, `record.json` is
 written when it ends. A folder with a plan and no record is a run that was cut off or interrupted,
-and can be continued from its last checkpoint; so can one that failed.
+and can be continued from its last checkpoint; so can one that failed. `submission.json` and
+`job.sh` are there before all of these when the run was submitted to Slurm.
 """
 
 from __future__ import annotations
@@ -12,37 +13,22 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from hvdtrain.plan.evaluation import Count as Count
+from hvdtrain.plan.evaluation import EvaluationResult as EvaluationResult
+from hvdtrain.plan.evaluation import Fraction as Fraction
 from hvdtrain.plan.runplan import RunPlan
 
 SCHEMA_VERSION: Final = 1
 PLAN_FILE = "plan.json"
 METRICS_FILE = "metrics.jsonl"
 RECORD_FILE = "record.json"
+SUBMISSION_FILE = "submission.json"
+SCRIPT_FILE = "job.sh"
 
 Kind = Literal["measured", "synthetic", "forecast"]
 Status = Literal["completed", "failed", "interrupted", "diverged"]
 Reduction = Literal["MPI", "CCL", "GLOO", "none"]
-Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
-
-
-class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An evaluation over the whole validation set, summed over all ranks.
-
-    Attributes:
-        count: Images that were evaluated.
-        top1: Fraction whose first guess was right.
-        top5: Fraction with the right class among the first five guesses.
-        loss: Mean cross-entropy in nats.
-        corrupt: Images that could not be decoded and are not in `count`.
-    """
-
-    count: Count
-    top1: Fraction
-    top5: Fraction
-    loss: float
-    corrupt: Count = 0
 
 
 class EpochResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

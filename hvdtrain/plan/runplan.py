@@ -10,6 +10,7 @@ from msgspec import Meta
 from hvdtrain.errors import InputError
 from hvdtrain.plan.datasource import DatasetInfo, DataSource
 from hvdtrain.plan.modelspec import ModelSpec
+from hvdtrain.plan.origin import Origin
 from hvdtrain.plan.recipe import Recipe, make_schedule, stretch_recipe
 from hvdtrain.plan.schedule import Schedule
 
@@ -33,6 +34,8 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             that do not fill a global batch wait for the next epoch's order.
         stop_after_steps: Updates after which the run ends early; None: the whole recipe.
         seed: Of weights, data order and augmentation.
+        origin: The snapshot that the run begins at: steps and epochs are counted on from there.
+            None: it begins with new weights.
     """
 
     system: str
@@ -47,6 +50,7 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     steps_per_epoch: Positive
     stop_after_steps: Positive | None = None
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+    origin: Origin | None = None
 
     @property
     def ranks(self) -> int:
@@ -69,8 +73,18 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return make_schedule(self.recipe, self.global_batch, self.steps_per_epoch)
 
     @property
+    def first_step(self) -> int:
+        """Updates that had been made when the run began."""
+        return self.origin.step if self.origin else 0
+
+    @property
+    def first_epoch(self) -> int:
+        """Whole epochs that had been made when the run began."""
+        return self.first_step // self.steps_per_epoch
+
+    @property
     def total_steps(self) -> int:
-        """Updates of the run."""
+        """Updates of the run, those before it began included."""
         steps = self.schedule.steps
         return steps if self.stop_after_steps is None else min(steps, self.stop_after_steps)
 

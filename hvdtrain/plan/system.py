@@ -81,6 +81,7 @@ class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         min_nodes: Fewest nodes of a job.
         max_nodes: Most nodes of a job.
         max_walltime_min: Longest wall time of a job in minutes.
+        max_jobs: Most jobs of a user that may wait or run at a time; None: not known.
         auto: Whether it is chosen when the user names none; the first in the file that fits is.
         note: A peculiarity worth telling the user, such as "by ticket".
     """
@@ -91,6 +92,7 @@ class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     min_nodes: Positive = 1
     max_nodes: Positive
     max_walltime_min: Positive
+    max_jobs: Positive | None = None
     auto: bool = True
     note: Line = ""
 
@@ -120,6 +122,8 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         forbidden: Directives that the site rejects, with the reason.
         account_required: Whether a job without an account is refused.
         requeue: Whether a job may put itself back into the queue.
+        max_array_tasks: Most tasks of a job array; Slurm's own limit unless the site has another.
+            A site without arrays forbids the directive `array`.
     """
 
     launcher: Launcher
@@ -131,6 +135,7 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     forbidden: dict[DirectiveName, Line] = {}
     account_required: bool = False
     requeue: bool = True
+    max_array_tasks: Positive = 1001
 
 
 class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

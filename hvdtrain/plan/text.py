@@ -90,6 +90,17 @@ def require_line(field: str, text: str) -> str:
     return text
 
 
+def printable(text: str) -> str:
+    """`text` with every character that a terminal would not print as itself written as `\\xNN`.
+
+    Control characters, escape sequences and marks that turn the direction of writing stay
+    visible and have no effect.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def unknown_name(option: str, name: str, known: Sequence[str], otherwise: str = "") -> InputError:
     """The error for a name that is none of the known ones; it proposes the most similar.
 

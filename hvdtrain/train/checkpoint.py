@@ -8,6 +8,8 @@ A checkpoint is one NumPy archive, readable by `numpy.load` without pickle:
     sha256   of all the others
 
 It is written aside, brought to the disk, and renamed, so that a name never stands for half a file.
+
+A snapshot is a checkpoint that a recipe asks for. It has a number and stays.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,15 +29,19 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from hvdtrain.errors import RunError
-from hvdtrain.plan.record import Count, EpochResult, Seconds
+from hvdtrain.plan.changes import plan_changes
+from hvdtrain.plan.evaluation import Count, EvaluationResult
+from hvdtrain.plan.record import EpochResult, Seconds
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.clock import ClockState
 
 CHECKPOINTS_FOLDER = "checkpoints"
+SNAPSHOTS_FOLDER = "snapshots"
 KEPT_CHECKPOINTS = 2
 """The newest, and the one before it for when the newest turns out to be damaged."""
 
 _NAME = re.compile(r"checkpoint-(\d{10})\.npz")
+_SNAPSHOT_NAME = re.compile(r"snapshot-([1-9]\d{0,8})\.npz")
 _PARTIAL = ".partial"
 
 Array = npt.NDArray[Any]
@@ -72,6 +78,7 @@ class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         resumed_at: Steps at which the run was continued from a checkpoint.
         names: Of the variables, in the order of the arrays.
         ranks: One for each rank.
+        evaluation: Of this very state; only in a snapshot.
     """
 
     version: Literal[1] = 1
@@ -86,6 +93,7 @@ class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     resumed_at: tuple[Count, ...]
     names: tuple[str, ...]
     ranks: Annotated[tuple[RankState, ...], Meta(min_length=1)]
+    evaluation: EvaluationResult | None = None
 
 
 @dataclass(frozen=True)
@@ -124,30 +132,46 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         RunError: The folder cannot be written to, or the disk is full. Older checkpoints stay.
     """
     path = folder / f"checkpoint-{checkpoint.state.step:010d}.npz"
-    partial = path.with_name(path.name + _PARTIAL)
-    members = _members(checkpoint)
-    members["sha256"] = _as_bytes(_digest(members).encode())
-    try:
-        folder.mkdir(exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez(file, **members)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(folder)
+    with _failure_told("checkpoint", path):
+        _write_archive(path, checkpoint)
         # What lies there half written was left by a process that was killed.
         old = [path for _, path in _find(folder)[KEPT_CHECKPOINTS:]]
         for superfluous in [*old, *folder.glob(f"checkpoint-*{_PARTIAL}")]:
             superfluous.unlink()
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise RunError(
-            f"the checkpoint {path} cannot be written: {error.strerror or error}",
-            "make room, or make the folder writable, and start the run again with the same "
-            "--run-id: it goes on from its last checkpoint",
-        ) from None
     return path
+
+
+def write_snapshot(folder: Path, number: int, checkpoint: Checkpoint) -> Path:
+    """Write a snapshot, unless it is there: a run that is continued may come by once more.
+
+    Args:
+        folder: Of all snapshots of the run; made when it is missing.
+        number: Of the snapshot, from 1.
+        checkpoint: What to write. It takes the place of a file that is damaged, or that an
+            earlier plan of the run has left.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: The folder cannot be written to, or the disk is full.
+    """
+    path = folder / f"snapshot-{number}.npz"
+    with contextlib.suppress(DamagedError):
+        if not plan_changes(read_checkpoint(path).state.plan, checkpoint.state.plan):
+            return path
+    with _failure_told("snapshot", path):
+        _write_archive(path, checkpoint)
+    return path
+
+
+def find_snapshots(folder: Path) -> dict[int, Path]:
+    """The snapshots in a folder by their numbers, ascending."""
+    try:
+        matches = filter(None, map(_SNAPSHOT_NAME.fullmatch, os.listdir(folder)))
+    except FileNotFoundError:
+        return {}
+    return dict(sorted((int(match[1]), folder / match[0]) for match in matches))
 
 
 def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -207,6 +231,36 @@ def _find(folder: Path) -> list[tuple[int, Path]]:
         return []
     matches = filter(None, map(_NAME.fullmatch, names))
     return sorted(((int(match[1]), folder / match[0]) for match in matches), reverse=True)
+
+
+def _write_archive(path: Path, checkpoint: Checkpoint) -> None:
+    partial = path.with_name(path.name + _PARTIAL)
+    members = _members(checkpoint)
+    members["sha256"] = _as_bytes(_digest(members).encode())
+    path.parent.mkdir(exist_ok=True)
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **members)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _failure_told(what: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"the {what} {path} cannot be written: {error.strerror or error}",
+            "make room, or make the folder writable, and start the run again with the same "
+            "--run-id: it goes on from its last checkpoint",
+        ) from None
 
 
 def _members(checkpoint: Checkpoint) -> dict[str, Array]:

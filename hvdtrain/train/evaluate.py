@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from hvdtrain.errors import RunError
 from hvdtrain.plan.record import EvaluationResult
@@ -49,15 +50,27 @@ class Evaluator:
         totals = np.zeros(4, np.float64)
         for images, labels in batches:
             totals += self._count(images, labels).numpy()
-        count, top1, top5, loss = sum_over_ranks(totals, self._ranks).tolist()
-        if count == 0:
-            raise RunError("there are no examples to evaluate on", "check the evaluation data")
-        return EvaluationResult(
-            count=int(count), top1=top1 / count, top5=top5 / count, loss=loss / count
-        )
+        return make_result(sum_over_ranks(totals, self._ranks))
 
     def _count_batch(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return count_hits(self._model(images, training=False), labels)
+
+
+def make_result(totals: NDArray[np.float64]) -> EvaluationResult:
+    """The one division.
+
+    Args:
+        totals: Of all ranks, as `count_hits` gives them: float64 [4].
+
+    Raises:
+        RunError: There was no example.
+    """
+    count, top1, top5, loss = totals.tolist()
+    if count == 0:
+        raise RunError("there are no examples to evaluate on", "check the evaluation data")
+    return EvaluationResult(
+        count=int(count), top1=top1 / count, top5=top5 / count, loss=loss / count
+    )
 
 
 def count_hits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -67,7 +80,7 @@ def count_hits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     is not finite is a miss.
 
     Args:
-        logits: float32 [batch, classes].
+        logits: float32 or float64 [batch, classes].
         labels: int64 [batch], 0 to classes - 1, negative where an example is padding.
 
     Returns:

@@ -13,7 +13,14 @@ import msgspec
 
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.decode import load_json
-from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, Record
+from hvdtrain.plan.record import (
+    METRICS_FILE,
+    PLAN_FILE,
+    RECORD_FILE,
+    SCRIPT_FILE,
+    SUBMISSION_FILE,
+    Record,
+)
 from hvdtrain.plan.runplan import RunPlan
 
 
@@ -64,8 +71,12 @@ class RunFolder:
         path = results / run_id
         try:
             path.mkdir(parents=True, exist_ok=True)
-            # A run that was cut off before its plan was there leaves a hidden file, if any.
-            taken = any(not name.startswith(".") for name in os.listdir(path))
+            # A run that was cut off before its plan was there leaves a hidden file, if any; one
+            # that was submitted waits with its script.
+            taken = any(
+                not name.startswith(".") and name not in (SCRIPT_FILE, SUBMISSION_FILE)
+                for name in os.listdir(path)
+            )
         except FileExistsError:
             taken = True
         except OSError as error:
@@ -73,7 +84,7 @@ class RunFolder:
         if taken:
             raise InputError("--run-id", run_id, f"a name that {results} does not hold yet")
         try:
-            _write_new(path / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan)))
+            write_new(path / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan)))
         except OSError as error:
             raise RunError(f"{path / PLAN_FILE} cannot be written: {error.strerror}") from None
         return cls(path)
@@ -83,6 +94,16 @@ class RunFolder:
         """Whether a run has left its plan or its record here."""
         return any((self.path / name).exists() for name in (PLAN_FILE, RECORD_FILE))
 
+    @property
+    def is_completed(self) -> bool:
+        """Whether it holds the record of a completed run.
+
+        Raises:
+            InputError: The record cannot be read.
+        """
+        record = self.path / RECORD_FILE
+        return record.exists() and load_json(record, Record).status == "completed"
+
     def read_plan(self) -> RunPlan:
         """The plan of the run.
 
@@ -91,11 +112,12 @@ class RunFolder:
         """
         return load_json(self.path / PLAN_FILE, RunPlan)
 
-    def check_unfinished(self, allow_change: bool) -> None:
+    def check_unfinished(self, allow_change: bool | None) -> None:
         """Raise if the run has ended for good.
 
         Args:
-            allow_change: Whether it may go on with another plan: then a diverged run may.
+            allow_change: Whether it may go on with another plan: then a diverged run may. None:
+                it cannot be asked for.
 
         Raises:
             InputError: It has.
@@ -104,7 +126,7 @@ class RunFolder:
         if not record.exists():
             return
         status = load_json(record, Record).status
-        if status == "completed":
+        if status == "completed" or (status == "diverged" and allow_change is None):
             fix = "use another --run-id"
         elif status == "diverged" and not allow_change:
             fix = "use another --run-id, or change the recipe and add --allow-change"
@@ -157,7 +179,7 @@ class RunFolder:
         """
         encoded = msgspec.json.format(msgspec.json.encode(record))
         try:
-            _write_new(self.path / RECORD_FILE, encoded)
+            write_new(self.path / RECORD_FILE, encoded)
         except FileExistsError:
             return False
         return True
@@ -188,7 +210,7 @@ def _replace(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def write_new(path: Path, content: bytes) -> None:
     """Write a file that does not exist yet, so that nobody ever sees half of it.
 
     Raises:

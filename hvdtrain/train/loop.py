@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import tensorflow as tf
@@ -20,15 +20,39 @@ from hvdtrain.train.step import TrainStep
 
 Batch = tuple[tf.Tensor, tf.Tensor]
 
+NAMED_RANKS = 8
+"""How many ranks a message names."""
+
 
 class DivergedError(RunError):
     """The loss is no number any more. All ranks see it in the same step."""
 
-    def __init__(self, what: str, step: int, epoch: int, loss: float) -> None:
+    def __init__(
+        self, what: str, step: int, epoch: int, loss: float, ranks: Sequence[int] = ()
+    ) -> None:
+        """`ranks`: those whose own loss it is; empty: no single one's."""
+        whose = ""
+        if ranks:
+            more = f" and {len(ranks) - NAMED_RANKS} more" if len(ranks) > NAMED_RANKS else ""
+            named = ", ".join(map(str, ranks[:NAMED_RANKS]))
+            whose = f"; it is that of rank{'s' if len(ranks) > 1 else ''} {named}{more}"
         super().__init__(
-            f"the {what} at step {step} (epoch {epoch}) is {loss}",
+            f"the {what} at step {step} (epoch {epoch}) is {loss}{whose}",
             "use a lower peak learning rate or a longer warm-up",
         )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A state that the recipe wants kept.
+
+    Attributes:
+        number: Among the snapshots of the run, from 1.
+        evaluation: Of this very state.
+    """
+
+    number: int
+    evaluation: EvaluationResult
 
 
 @dataclass
@@ -61,12 +85,16 @@ class Hooks:
         log: Keeps a line of the metrics.
         reporter: Tells a person.
         keeper: Writes checkpoints and stops the run where it is asked to. Collective.
+        keep: Keeps a snapshot. Collective.
+        gather: The value of every rank, in order of rank. Collective.
     """
 
     evaluate: Callable[[], EvaluationResult]
     log: Callable[[MetricsLine], None]
     reporter: Reporter
     keeper: Keeper
+    keep: Callable[[Snapshot], None]
+    gather: Callable[[bool], list[bool]]
 
 
 class TrainingLoop:
@@ -90,6 +118,9 @@ class TrainingLoop:
     ) -> None:
         self._plan = plan
         self._schedule = plan.schedule
+        self._snapshots = {
+            step: number for number, step in enumerate(self._schedule.snapshots, start=1)
+        }
         self._step = step
         self._batches = batches
         self._hooks = hooks
@@ -104,7 +135,8 @@ class TrainingLoop:
             Interrupted: A signal asked the run to stop.
         """
         total, per_epoch = self._plan.total_steps, self._plan.steps_per_epoch
-        for first in range(len(self._journey.epochs) * per_epoch, total, per_epoch):
+        done = self._plan.first_epoch + len(self._journey.epochs)
+        for first in range(done * per_epoch, total, per_epoch):
             epoch, end = first // per_epoch + 1, min(first + per_epoch, total)
             self._run_epoch(epoch, end)
             if end < total:
@@ -121,12 +153,13 @@ class TrainingLoop:
             journey.step = number + 1
             journey.epoch_seconds = time.perf_counter() - begin
             journey.seconds = time.perf_counter() - self._started
+            if journey.step < end:
+                # Before a checkpoint of this step, or a continued run would not come by again.
+                begin += self._keep_midway(epoch)
             self._hooks.keeper.step_ends()
         trained = time.perf_counter()
-        evaluation = self._hooks.evaluate()
+        evaluation = self._evaluate(epoch)
         evaluated = time.perf_counter()
-        if not math.isfinite(evaluation.loss):
-            raise DivergedError("evaluation loss", end, epoch, evaluation.loss)
         result = EpochResult(
             epoch=epoch,
             steps=len(journey.losses),
@@ -139,6 +172,23 @@ class TrainingLoop:
         journey.epochs.append(result)
         journey.losses, journey.epoch_seconds = [], 0.0
         self._report_epoch(result, evaluation, end)
+        if end in self._snapshots:
+            self._hooks.keep(Snapshot(self._snapshots[end], evaluation))
+
+    def _keep_midway(self, epoch: int) -> float:
+        """Keep a snapshot that is due within an epoch; returns the seconds that it took."""
+        number = self._snapshots.get(self._journey.step)
+        if number is None:
+            return 0.0
+        begin = time.perf_counter()
+        self._hooks.keep(Snapshot(number, self._evaluate(epoch)))
+        return time.perf_counter() - begin
+
+    def _evaluate(self, epoch: int) -> EvaluationResult:
+        evaluation = self._hooks.evaluate()
+        if not math.isfinite(evaluation.loss):
+            raise DivergedError("evaluation loss", self._journey.step, epoch, evaluation.loss)
+        return evaluation
 
     def _run_step(self, epoch: int, number: int) -> float:
         """One update, counted from 0; returns its loss."""
@@ -153,7 +203,10 @@ class TrainingLoop:
         clock = self._journey.clock
         clock.add(end - begin, float(outcome.exposed_seconds))
         if not math.isfinite(loss):
-            raise DivergedError("loss", number + 1, epoch, loss)
+            # The mean is the same on every rank, so all of them are here.
+            finite = self._hooks.gather(math.isfinite(float(outcome.rank_loss)))
+            ranks = [rank for rank, is_finite in enumerate(finite) if not is_finite]
+            raise DivergedError("loss", number + 1, epoch, loss, ranks)
         self._hooks.log(
             MetricsLine(
                 step=number + 1,

@@ -23,9 +23,16 @@ from hvdtrain.train.folder import RunFolder
 
 
 def open_run(
-    results: Path, run_id: str, plan: RunPlan, allow_change: bool
+    results: Path, run_id: str, plan: RunPlan, allow_change: bool | None
 ) -> tuple[RunFolder, Checkpoint | None]:
     """Make the folder of a run, or find where a run that did not end can go on. For rank 0.
+
+    Args:
+        results: Folder of all runs.
+        run_id: Name of the run's folder.
+        plan: Of the run.
+        allow_change: Whether it may go on with another plan than it was started with; None: the
+            command has no option for that.
 
     Returns:
         The folder, and the checkpoint to go on from; None: from the first step.
@@ -53,13 +60,15 @@ def open_run(
             "--run-id",
             run_id,
             "this run did not end, and was started with another plan:\n  " + "\n  ".join(changes),
-            "repeat the options it was started with; use another --run-id; or add --allow-change "
-            "to go on with the new plan",
+            "repeat the options it was started with"
+            + ("" if allow_change is None else "; add --allow-change to go on with the new plan")
+            + "; or use another --run-id",
         )
     if changes and checkpoint:
         checkpoint = _moved(checkpoint, plan)
     state = checkpoint.state if checkpoint else None
-    folder.reopen(plan, state.step if state else 0, len(state.epochs) if state else 0)
+    epochs = plan.first_epoch + (len(state.epochs) if state else 0)
+    folder.reopen(plan, state.step if state else plan.first_step, epochs)
     where = f"step {state.step}" if state else "the first step: there is no checkpoint yet"
     print(f"hvdtrain: {run_id} goes on from {where}", file=sys.stderr, flush=True)
     return folder, checkpoint

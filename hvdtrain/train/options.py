@@ -1,4 +1,4 @@
-"""What `hvdtrain train` was asked to do, before anything heavy is loaded."""
+"""What a rank was asked to do, before anything heavy is loaded."""
 
 from __future__ import annotations
 
@@ -7,8 +7,55 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """The options of a rank.
+class RunOptions:
+    """How a run looks after itself, whatever it does.
+
+    Attributes:
+        checkpoint_minutes: At most so many minutes of work are lost.
+        checkpoint_epochs: A checkpoint is also written after every so many epochs.
+        tensorboard: Whether to write TensorBoard's event files as well.
+    """
+
+    checkpoint_minutes: float
+    checkpoint_epochs: int
+    tensorboard: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollapseOptions(RunOptions):
+    """The options of `hvdtrain collapse`.
+
+    Attributes:
+        run: Folder of the run that kept the snapshots.
+        snapshot: The one to collapse; None: all of them.
+        epochs: Length of the collapse; None: what the recipe says.
+        data: Folder of the data, which must be those of the run; None: where the run found them.
+        run_id: Name of the new run's folder, only for one snapshot; None: made from the run's.
+    """
+
+    run: Path
+    snapshot: int | None
+    epochs: float | None
+    data: Path | None
+    run_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleOptions:
+    """The options of `hvdtrain ensemble`.
+
+    Attributes:
+        runs: Folders of the runs whose final weights are averaged.
+        data: Folder of the data, which must be those of the runs; None: where the first found them.
+    """
+
+    runs: tuple[Path, ...]
+    data: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RunOptions):
+    """The options of `hvdtrain train`.
 
     Attributes:
         system: Name of the system, for the record.
@@ -30,10 +77,7 @@ class TrainOptions:
         results: Folder of all runs.
         run_id: Name of this run's folder; None: made from the time and the plan. A run of this
             name that did not end is continued.
-        checkpoint_minutes: At most so many minutes of work are lost.
-        checkpoint_epochs: A checkpoint is also written after every so many epochs.
         allow_change: Whether a run may be continued with another plan.
-        tensorboard: Whether to write TensorBoard's event files as well.
     """
 
     system: str
@@ -54,7 +98,4 @@ class TrainOptions:
     seed: int
     results: Path
     run_id: str | None
-    checkpoint_minutes: float
-    checkpoint_epochs: int
     allow_change: bool
-    tensorboard: bool

@@ -14,16 +14,18 @@ from hvdtrain.errors import RunError
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.checkpoint import (
     CHECKPOINTS_FOLDER,
+    SNAPSHOTS_FOLDER,
     Array,
     Checkpoint,
     RankState,
     RunState,
     write_checkpoint,
+    write_snapshot,
 )
 from hvdtrain.train.clock import StepClock
 from hvdtrain.train.data.faults import CorruptLog
 from hvdtrain.train.folder import RunFolder
-from hvdtrain.train.loop import Journey
+from hvdtrain.train.loop import Journey, Snapshot
 from hvdtrain.train.reduce import broadcast_state
 from hvdtrain.train.world import World, from_first, gather, gather_rows, scatter_rows
 
@@ -52,9 +54,15 @@ class RunMemory:
     corrupt: CorruptLog
 
     def save(
-        self, journey: Journey, *, started: str, run_seconds: float, resumed_at: Sequence[int]
+        self,
+        journey: Journey,
+        *,
+        started: str,
+        run_seconds: float,
+        resumed_at: Sequence[int],
+        snapshot: Snapshot | None = None,
     ) -> None:
-        """Write a checkpoint, unless a weight is NaN or infinite. Collective.
+        """Write a checkpoint, or a snapshot, unless a weight is NaN or infinite. Collective.
 
         Raises:
             RunError: It cannot be written.
@@ -77,6 +85,7 @@ class RunMemory:
             resumed_at=tuple(resumed_at),
             names=tuple(variable.name for variable in self.shared),
             ranks=tuple(ranks),
+            evaluation=snapshot.evaluation if snapshot else None,
         )
         arrays: list[Array] = [variable.numpy() for variable in self.shared]
         if not all(np.isfinite(array).all() for array in [*arrays, rows]):
@@ -84,7 +93,11 @@ class RunMemory:
             print(f"hvdtrain: no checkpoint at step {journey.step}: NaN or Inf", file=sys.stderr)
             return
         own = rows[:1] if (rows == rows[:1]).all() else rows
-        write_checkpoint(self.folder.path / CHECKPOINTS_FOLDER, Checkpoint(state, arrays, own))
+        saved = Checkpoint(state, arrays, own)
+        if snapshot is None:
+            write_checkpoint(self.folder.path / CHECKPOINTS_FOLDER, saved)
+        else:
+            write_snapshot(self.folder.path / SNAPSHOTS_FOLDER, snapshot.number, saved)
 
     def restore(self, checkpoint: Checkpoint | None) -> Journey:
         """Give every rank the state of a checkpoint that rank 0 has, or of rank 0. Collective.

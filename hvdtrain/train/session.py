@@ -1,4 +1,4 @@
-"""One rank's run, from joining the world to the record.
+"""One rank's part in a run, from its folder to its record.
 
 Importing this module imports TensorFlow, so the process must be on its cores before: see `start`.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import datetime
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
-from hvdtrain.errors import HvdtrainError, RunError
-from hvdtrain.plan.record import EvaluationResult, RankPlacement, Record, Status, Versions
+from hvdtrain.errors import HvdtrainError
+from hvdtrain.plan.record import EvaluationResult, RankPlacement, Record, Status
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.average import WeightAverage
 from hvdtrain.train.batchnorm import average_batchnorm, moving_statistics
@@ -23,51 +25,57 @@ from hvdtrain.train.checkpoint import (
     RunState,
     remove_checkpoints,
 )
-from hvdtrain.train.data.faults import CorruptLog
+from hvdtrain.train.corrupt import count_corrupt
 from hvdtrain.train.data.pipeline import open_pipeline
 from hvdtrain.train.digest import weights_sha256
 from hvdtrain.train.evaluate import Evaluator
 from hvdtrain.train.folder import RunFolder
 from hvdtrain.train.interrupt import Interrupted, SignalNote, signals_noted
 from hvdtrain.train.keeper import CheckpointInterval, Keeper
-from hvdtrain.train.launcher import Launch
-from hvdtrain.train.loop import DivergedError, Hooks, Journey, TrainingLoop
+from hvdtrain.train.loop import DivergedError, Hooks, Journey, Snapshot, TrainingLoop
 from hvdtrain.train.metrics import make_log
 from hvdtrain.train.model import make_model
-from hvdtrain.train.opening import open_run
 from hvdtrain.train.optimizer import make_optimizer
-from hvdtrain.train.options import TrainOptions
-from hvdtrain.train.pinning import LoaderThreads, RankPins, allowed_cpus, thread_ids
-from hvdtrain.train.planning import make_run_id, make_run_plan
+from hvdtrain.train.options import RunOptions
+from hvdtrain.train.pinning import LoaderThreads, allowed_cpus, thread_ids
 from hvdtrain.train.progress import make_reporter
-from hvdtrain.train.provenance import read_git_commit, read_slurm_job_id, read_versions
+from hvdtrain.train.provenance import read_slurm_job_id
 from hvdtrain.train.reduce import GradientMean
 from hvdtrain.train.resume import RunMemory
+from hvdtrain.train.seat import Seat
 from hvdtrain.train.step import make_train_step
 from hvdtrain.train.weights import save_weights
 from hvdtrain.train.world import (
     RankAgreement,
     World,
-    check_plan_size,
     from_first,
     gather,
     gather_equal,
-    join_world,
-    leave_world,
-    library_version,
 )
 from hvdtrain.units import format_cpu_list
+
+
+class Opened(NamedTuple):
+    """What rank 0 found or made for a run.
+
+    Attributes:
+        plan: Of the run.
+        folder: Of the run.
+        checkpoint: The state to go on from, or to begin with; None: new weights.
+    """
+
+    plan: RunPlan
+    folder: RunFolder
+    checkpoint: Checkpoint | None
 
 
 @dataclass
 class Session:
     """What is known of the run so far. Whatever happens, a record can be made of it."""
 
-    world: World
+    seat: Seat
     plan: RunPlan
     folder: RunFolder
-    versions: Versions
-    git_commit: str | None
     started: str
     clock_started: float
     checkpoint: Checkpoint | None = None
@@ -78,30 +86,32 @@ class Session:
     corrupt_images: int = 0
     weights_sha256: str | None = None
 
+    @property
+    def world(self) -> World:
+        """All ranks."""
+        return self.seat.world
 
-def run_session(
-    options: TrainOptions, launch: Launch, pins: RankPins | None, itex: str | None
-) -> None:
-    """Train as one rank among all. Returns when the record is written.
+
+def carry_out(seat: Seat, options: RunOptions, begin: Callable[[], Opened]) -> None:
+    """Carry out one run, from its folder to its record. Collective.
+
+    Args:
+        seat: This rank among all.
+        options: When checkpoints are written, and where metrics go.
+        begin: Makes or finds the run; called on rank 0.
 
     Raises:
-        InputError: The data, the model or the plan is not possible.
-        RunError: The world is not whole, or the run failed. Other ranks may be waiting for this
-            one: the caller must end them.
-        Interrupted: A signal asked the run to end. It has no record and can be continued. All
-            ranks raise this, after the same step.
+        InputError: As `begin` says.
+        RunError: The run failed. Other ranks may be waiting for this one.
+        Interrupted: A signal asked the run to end. All ranks raise this, after the same step.
     """
-    git_commit = read_git_commit()
-    before = thread_ids()
-    world = join_world(launch)
-    communication = thread_ids() - before
-    session = _open_session(options, world, git_commit, itex)
+    world = seat.world
+    session = _open_session(seat, begin)
     try:
         # Not before: where ranks wait for each other inside MPI, a noted signal would end nobody.
         with signals_noted(speaks=world.is_first) as note:
-            _train(session, options, pins, communication, note)
+            _train(session, options, note)
     except Interrupted:
-        leave_world()
         raise
     except BaseException as error:
         # Where the record cannot be written either, what failed first is what matters.
@@ -111,45 +121,31 @@ def run_session(
     if world.is_first:
         session.folder.close(_make_record(session, "completed", None))
         remove_checkpoints(session.folder.path / CHECKPOINTS_FOLDER)
-    leave_world()
 
 
-def _open_session(
-    options: TrainOptions, world: World, git_commit: str | None, itex: str | None
-) -> Session:
-    """Agree on the plan and the folder, and check that all ranks are of one kind."""
+def _open_session(seat: Seat, begin: Callable[[], Opened]) -> Session:
+    """Agree on the plan and the folder."""
     clock_started = time.monotonic()
-    now = datetime.datetime.now(datetime.UTC)
-    versions = read_versions(library_version(), itex)
-    gather_equal("versions of the stack", versions, world)
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     checkpoint: Checkpoint | None = None
 
-    def begin() -> tuple[RunPlan, RunFolder, RunState | None]:
+    def begin_first() -> tuple[RunPlan, RunFolder, RunState | None]:
         nonlocal checkpoint
-        plan = make_run_plan(options, world)
-        check_plan_size(plan.ranks_per_node, plan.nodes, world)
-        run_id = options.run_id or make_run_id(plan, now)
-        folder, checkpoint = open_run(options.results, run_id, plan, options.allow_change)
+        plan, folder, checkpoint = begin()
         return plan, folder, checkpoint.state if checkpoint else None
 
-    plan, folder, state = from_first(begin, world)
-    started = now.isoformat(timespec="seconds")
-    session = Session(world, plan, folder, versions, git_commit, started, clock_started, checkpoint)
-    if state is not None:
+    plan, folder, state = from_first(begin_first, seat.world)
+    session = Session(seat, plan, folder, started, clock_started, checkpoint)
+    # At its first step a run with an origin begins: it has a state, and is not continued.
+    if state is not None and state.step > plan.first_step:
         session.started = state.started
         session.clock_started -= state.run_seconds
         session.resumed_at = (*state.resumed_at, state.step)
     return session
 
 
-def _train(
-    session: Session,
-    options: TrainOptions,
-    pins: RankPins | None,
-    communication: frozenset[int],
-    note: SignalNote,
-) -> None:
-    plan, world = session.plan, session.world
+def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
+    plan, world, seat = session.plan, session.world, session.seat
     model = make_model(plan.model, plan.seed)
     recipe = plan.recipe
     optimizer = make_optimizer(recipe.optimizer, model.trainable_variables)
@@ -168,8 +164,7 @@ def _train(
     )
     evaluator = Evaluator(model, world.ranks)
     loaders = LoaderThreads()
-    data_cpus = pins.data if pins else ()
-    pipeline = open_pipeline(plan, world.rank, max(1, len(data_cpus)), data_cpus)
+    pipeline = open_pipeline(plan, world.rank, seat.loader_threads, seat.data_cpus)
     statistics = moving_statistics(model)
     memory = RunMemory(
         session.folder,
@@ -188,20 +183,29 @@ def _train(
             if average is not None:
                 average_batchnorm(model, world.ranks)
             result = evaluator.evaluate(loaders.watch(pipeline.validation()))
-        session.corrupt_images = _count_corrupt(pipeline.corrupt_training)
-        corrupt = _count_corrupt(pipeline.corrupt_validation)
+        session.corrupt_images = count_corrupt(pipeline.corrupt_training)
+        corrupt = count_corrupt(pipeline.corrupt_validation)
         return msgspec.structs.replace(result, corrupt=corrupt)
+
+    def save(snapshot: Snapshot | None = None) -> None:
+        memory.save(
+            session.journey,
+            started=session.started,
+            run_seconds=time.monotonic() - session.clock_started,
+            resumed_at=session.resumed_at,
+            snapshot=snapshot,
+        )
 
     with (
         make_reporter(world.is_first, plan.total_steps) as reporter,
         make_log(session.folder, world.is_first, options.tensorboard) as log,
     ):
         reporter.say(_opening(plan, session))
-        keeper = _make_keeper(session, options, note, memory)
-        hooks = Hooks(evaluate, log, reporter, keeper)
+        keeper = _make_keeper(session, options, note, save)
+        hooks = Hooks(evaluate, log, reporter, keeper, save, gather)
         batches = loaders.watch(pipeline.training(session.journey.step))
         TrainingLoop(plan, step, batches, hooks, session.journey).run()
-    session.placement = _gather_placement(world, communication, loaders)
+    session.placement = _gather_placement(seat, loaders)
     _gather_share(session)
     with final_weights():
         session.weights_sha256 = weights_sha256(model.variables)
@@ -211,56 +215,38 @@ def _train(
 
 
 def _make_keeper(
-    session: Session, options: TrainOptions, note: SignalNote, memory: RunMemory
+    session: Session, options: RunOptions, note: SignalNote, save: Callable[[], None]
 ) -> Keeper:
-    def save() -> None:
-        memory.save(
-            session.journey,
-            started=session.started,
-            run_seconds=time.monotonic() - session.clock_started,
-            resumed_at=session.resumed_at,
-        )
-
     interval = CheckpointInterval(options.checkpoint_minutes * 60, options.checkpoint_epochs)
     return Keeper(interval, RankAgreement(), note, save, keeps_time=session.world.is_first)
 
 
-def _count_corrupt(log: CorruptLog) -> int:
-    """Corrupt images that any rank has met, each counted once. Collective.
-
-    Raises:
-        RunError: They are more than a run puts up with.
-    """
-    found = len(frozenset().union(*gather(log.examples)))
-    if found > log.limit:
-        raise RunError(
-            f"{found} corrupt {log.split} images are more than the {log.limit} that a run puts "
-            "up with; the ranks have named them above",
-            "repair or remove them; hvdtrain prepare-data leaves them out",
-        )
-    return found
-
-
 def _opening(plan: RunPlan, session: Session) -> str:
+    origin = plan.origin
+    begins = (
+        f"from snapshot {origin.snapshot} of {origin.run_id} at step {origin.step}, "
+        if origin
+        else ""
+    )
     return (
         f"{plan.model.name} {plan.model.image_size}x{plan.model.image_size} "
-        f"{plan.model.precision}, {plan.recipe.name}, {plan.ranks} ranks x {plan.rank_batch}"
+        f"{plan.model.precision}, {plan.recipe.name}, {begins}"
+        f"{plan.ranks} ranks x {plan.rank_batch}"
         f"{f' x {plan.accumulate} accumulated' if plan.accumulate > 1 else ''} = "
         f"global batch {plan.global_batch}, {plan.total_steps} steps, "
         f"peak learning rate {plan.schedule.peak_lr:.4g}; results in {session.folder.path}"
     )
 
 
-def _gather_placement(
-    world: World, communication: frozenset[int], loaders: LoaderThreads
-) -> tuple[RankPlacement, ...]:
+def _gather_placement(seat: Seat, loaders: LoaderThreads) -> tuple[RankPlacement, ...]:
     """Where every rank's threads may run, by the kernel's word. Collective."""
-    compute = thread_ids() - communication - loaders.alive
+    world = seat.world
+    compute = thread_ids() - seat.communication - loaders.alive
     own = RankPlacement(
         rank=world.rank,
         host=world.hosts[world.rank],
         compute=format_cpu_list(allowed_cpus(compute)),
-        communication=format_cpu_list(allowed_cpus(communication)),
+        communication=format_cpu_list(allowed_cpus(seat.communication)),
         data=format_cpu_list(loaders.cpus),
     )
     return tuple(gather(own))
@@ -293,8 +279,8 @@ def _make_record(session: Session, status: Status, failure: str | None) -> Recor
         started=session.started,
         seconds=time.monotonic() - session.clock_started,
         plan=plan,
-        versions=session.versions,
-        git_commit=session.git_commit,
+        versions=session.seat.versions,
+        git_commit=session.seat.git_commit,
         hosts=tuple(dict.fromkeys(world.hosts)),
         slurm_job_id=read_slurm_job_id(),
         reduction=world.reduction,

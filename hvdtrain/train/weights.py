@@ -7,6 +7,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from hvdtrain.errors import RunError
+from hvdtrain.train.digest import weights_sha256
+
 WEIGHTS_FILE = "final.weights.h5"
 
 
@@ -21,3 +24,23 @@ def save_weights(model: tf.keras.Model, folder: Path) -> Path:
     model.save_weights(partial)
     partial.replace(target)
     return target
+
+
+def load_weights(model: tf.keras.Model, folder: Path, sha256: str | None) -> None:
+    """Give a model the weights and moving statistics that a run has left.
+
+    Args:
+        model: Of the run's plan.
+        folder: Of the run.
+        sha256: Of the weights, as its record says.
+
+    Raises:
+        RunError: The file is missing or damaged, or holds other weights.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{path} cannot be read: {error}", "train this model again") from None
+    if weights_sha256(model.variables) != sha256:
+        raise RunError(f"{path} does not hold the weights of its record", "train this model again")

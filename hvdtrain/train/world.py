@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import horovod.tensorflow as hvd
 import numpy as np
@@ -191,7 +191,7 @@ def leave_world() -> None:
     hvd.shutdown()
 
 
-def abort_world(exit_code: int) -> None:
+def abort_world(exit_code: int) -> NoReturn:
     """End every rank now: the others would wait for this one forever. Does not return."""
     sys.stdout.flush()
     sys.stderr.flush()

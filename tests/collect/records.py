@@ -13,8 +13,10 @@ from hvdtrain.plan.datasource import (
     DatasetInfo,
     DataSource,
 )
+from hvdtrain.plan.evaluation import EvaluationResult
 from hvdtrain.plan.modelspec import ModelSpec
-from hvdtrain.plan.recipe import load_recipe
+from hvdtrain.plan.origin import Origin
+from hvdtrain.plan.recipe import load_recipe, stretch_recipe
 from hvdtrain.plan.record import PLAN_FILE, RECORD_FILE, EpochResult, Record, Versions
 from hvdtrain.plan.runplan import RunPlan, make_plan
 
@@ -99,3 +101,37 @@ def write_plan(results: Path, run_id: str, plan: RunPlan) -> Path:
     folder.mkdir(parents=True)
     (folder / PLAN_FILE).write_bytes(msgspec.json.encode(plan))
     return folder
+
+
+def make_training(
+    run_id: str,
+    *,
+    recipe: str = "linear-90",
+    epochs: float | None = None,
+    top1: float = 0.76,
+    top5: float = 0.93,
+    seconds: float = 85.0,
+    origin: Origin | None = None,
+    fields: dict[str, Any] | None = None,
+    **plan: Any,
+) -> Record:
+    """A run over a whole recipe, all epochs of `seconds`, evaluated after the last."""
+    loaded = load_recipe(recipe)
+    whole = loaded if epochs is None else stretch_recipe(loaded, epochs)
+    changed = msgspec.structs.replace(make_test_plan(**plan), recipe=whole, origin=origin)
+    record = make_record(
+        run_id,
+        plan=changed,
+        epoch_seconds=(seconds,) * round(whole.epochs or 0),
+        images_per_second=IMAGENET_TRAIN_IMAGES / seconds,
+        **({"seconds": seconds * (whole.epochs or 0)} | (fields or {})),
+    )
+    return evaluated(record, len(record.epochs), top1, top5)
+
+
+def evaluated(record: Record, epoch: int, top1: float, top5: float = 0.93) -> Record:
+    """The record with an evaluation after an epoch, counted from 1."""
+    result = EvaluationResult(count=50_000, top1=top1, top5=top5, loss=1.0)
+    epochs = list(record.epochs)
+    epochs[epoch - 1] = msgspec.structs.replace(epochs[epoch - 1], evaluation=result)
+    return msgspec.structs.replace(record, epochs=tuple(epochs))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
+from collections.abc import Sequence
 from typing import get_args
 
 import msgspec
@@ -13,26 +15,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvdtrain.collect.formats import Format, format_rows, printable
+from hvdtrain.collect.formats import Format, format_sheets
+from hvdtrain.collect.runs import read_run
 from hvdtrain.collect.store import Incomplete
-from hvdtrain.collect.tables import Row, make_rows
+from hvdtrain.collect.tables import Row, make_rows, make_sheet
+from hvdtrain.plan.record import Record
+from hvdtrain.plan.text import printable
 from tests.collect.records import make_record, make_test_plan
 
-ROWS = make_rows(
-    [
-        make_record("knl-1024", plan=make_test_plan(nodes=1024), images_per_second=52_000.0),
-        make_record("knl-256", epoch_seconds=(120.0, 86.7, 86.7)),
-        Incomplete(run_id="cut-off", plan=make_test_plan(nodes=1536)),
-    ]
-)
+RUNS: list[Record | Incomplete] = [
+    make_record("knl-1024", plan=make_test_plan(nodes=1024), images_per_second=52_000.0),
+    make_record("knl-256", epoch_seconds=(120.0, 86.7, 86.7)),
+    Incomplete(run_id="cut-off", plan=make_test_plan(nodes=1536)),
+]
+ROWS = make_rows(map(read_run, RUNS))
 
 MARKDOWN = """\
-| run      | label      | system        | model                     | local batch | nodes | s/epoch | s/epoch from | images/s | efficiency % | base    | paper   | paper s/epoch | difference % | paper images/s |
-| -------- | ---------- | ------------- | ------------------------- | ----------: | ----: | ------: | ------------ | -------: | -----------: | ------- | ------- | ------------: | -----------: | -------------: |
-| knl-256  | measured   | stampede2-knl | resnet50-v1/224/1000/fp32 |          32 |   256 |    86.7 | epochs       |  15000.0 |        100.0 | knl-256 | Table V |            85 |         +2.0 |                |
-| knl-1024 | measured   | stampede2-knl | resnet50-v1/224/1000/fp32 |          32 |  1024 |    85.0 | epochs       |  52000.0 |         86.7 | knl-256 | Table V |          24.5 |       +246.9 |                |
-| cut-off  | incomplete | stampede2-knl | resnet50-v1/224/1000/fp32 |          32 |  1536 |         |              |          |              |         |         |               |              |                |
+| run      | label      | system        | model                     | local batch | nodes | s/epoch | s/epoch from | images/s | speedup | efficiency % | base    | paper   | paper s/epoch | difference % | paper images/s |
+| -------- | ---------- | ------------- | ------------------------- | ----------: | ----: | ------: | ------------ | -------: | ------: | -----------: | ------- | ------- | ------------: | -----------: | -------------: |
+| knl-256  | measured   | stampede2-knl | resnet50-v1/224/1000/fp32 |          32 |   256 |    86.7 | epochs       |  15000.0 |     1.0 |        100.0 | knl-256 | Table V |            85 |         +2.0 |                |
+| knl-1024 | measured   | stampede2-knl | resnet50-v1/224/1000/fp32 |          32 |  1024 |    85.0 | epochs       |  52000.0 |     3.5 |         86.7 | knl-256 | Table V |          24.5 |       +246.9 |                |
+| cut-off  | incomplete | stampede2-knl | resnet50-v1/224/1000/fp32 |          32 |  1536 |         |              |          |         |              |         |         |               |              |                |
 """  # noqa: E501 - compared whole
+
+
+def format_rows(rows: Sequence[Row], form: Format) -> str:
+    return format_sheets([make_sheet(rows)], form)
 
 
 def row_named(run_id: str) -> Row:
@@ -59,11 +67,41 @@ def test_csv_has_every_field_unrounded() -> None:
 
 def test_latex_has_a_cell_for_every_column() -> None:
     lines = format_rows(ROWS, "latex").splitlines()
-    assert lines[1] == r"\begin{tabular}{llllrrrlrrllrrr}"
+    assert lines[1] == r"\begin{tabular}{llllrrrlrrrllrrr}"
     rows = [line for line in lines if line.endswith(r"\\")]
     assert len(rows) == 1 + len(ROWS)
-    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {14}
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {15}
     assert r"efficiency \%" in rows[0]
+
+
+def test_html_is_a_table_with_headings_and_numbers_marked() -> None:
+    text = format_rows(ROWS, "html")
+    assert text.startswith('<table>\n<thead>\n<tr><th scope="col">run</th>')
+    assert text.endswith("</tbody>\n</table>\n")
+    assert text.count("<tr>") == 1 + len(ROWS)
+    assert text.count("<td") == 16 * len(ROWS)
+    assert '<td class="number">86.7</td>' in text
+
+
+def test_titles_and_notes_are_printed_and_escaped() -> None:
+    sheet = dataclasses.replace(make_sheet(ROWS), title="a_b* <i>", notes=("* 5 %", "x & y"))
+    markdown, latex, page = (format_sheets([sheet], form) for form in ("md", "latex", "html"))
+    assert markdown.startswith("### a_b\\* \\<i\\>\n\n| run")
+    assert markdown.endswith("\n\n\\* 5 %\n\nx \\& y\n")
+    assert r"\par * 5 \%" in latex
+    assert "<caption>a_b* &lt;i&gt;</caption>" in page
+    assert '<tfoot><tr><td colspan="16">* 5 %<br>x &amp; y</td></tr></tfoot>' in page
+
+
+def test_several_tables_are_one_object_by_name() -> None:
+    sheet = make_sheet(ROWS[:1])
+    named = [dataclasses.replace(sheet, name=name, title=f"Table {name}") for name in ("V", "VI")]
+    found = json.loads(format_sheets(named, "json"))
+    assert list(found) == ["V", "VI"]
+    assert found["VI"]["title"] == "Table VI"
+    assert found["V"]["rows"][0]["run_id"] == "knl-256"
+    parts = format_sheets(named, "csv").split("\n\n")
+    assert [part.splitlines()[0] for part in parts] == [",".join(Row.__struct_fields__)] * 2
 
 
 @pytest.mark.parametrize(
@@ -84,6 +122,7 @@ def test_no_runs_still_give_a_header(form: Format, text: str) -> None:
         ("md", r"a\|b\_ \*c\* \<i\> run_1 \\"),
         ("latex", r"a\textbar{}b\_ *c* \textless{}i\textgreater{} run\_1 \textbackslash{}"),
         ("csv", "a|b_ *c* <i> run_1 \\"),
+        ("html", "a|b_ *c* &lt;i&gt; run_1 \\"),
         ("json", '"a|b_ *c* <i> run_1 \\\\"'),
     ],
 )
@@ -108,7 +147,7 @@ def test_no_character_reaches_the_terminal_as_a_command(form: Format, name: str)
 def test_the_shape_of_the_table_does_not_depend_on_a_name(name: str) -> None:
     rows = [row_named(name)]
     cells = re.split(r"(?<!\\)(?:\\\\)*\|", format_rows(rows, "md").splitlines()[2])
-    assert len(cells) == 17
+    assert len(cells) == 18
     parsed = list(csv.DictReader(io.StringIO(format_rows(rows, "csv"))))
     assert [line["run_id"] for line in parsed] == [printable(name)]
     assert json.loads(format_rows(rows, "json"))[0]["run_id"] == name

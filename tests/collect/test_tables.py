@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from hvdtrain.collect.runs import describe_model, epoch_seconds, read_run
 from hvdtrain.collect.store import Incomplete
-from hvdtrain.collect.tables import Row, describe_model, epoch_seconds, make_rows
+from hvdtrain.collect.tables import Row, make_rows
 from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.modelspec import ModelSpec
 from hvdtrain.plan.record import Record
@@ -16,6 +17,7 @@ from tests.collect.records import make_record, make_test_plan
 
 COMPARISON = (
     "efficiency",
+    "speedup",
     "efficiency_base",
     "paper_table",
     "paper_row",
@@ -27,7 +29,7 @@ COMPARISON = (
 
 
 def row_of(record: Record | Incomplete) -> Row:
-    (row,) = make_rows([record])
+    (row,) = make_rows([read_run(record)])
     return row
 
 
@@ -131,6 +133,7 @@ def test_only_a_completed_measured_run_passes_for_measured(
     assert row.label == label
     assert {name for name in COMPARISON if getattr(row, name) is not None} <= {
         "efficiency",
+        "speedup",
         "efficiency_base",
     }
     assert (row.efficiency is not None) == (row.status == "completed")
@@ -142,7 +145,10 @@ def run(run_id: str, nodes: int, throughput: float, **fields: Any) -> Record:
 
 
 def efficiencies(*records: Record) -> dict[str, tuple[float | None, str | None]]:
-    return {row.run_id: (row.efficiency, row.efficiency_base) for row in make_rows(records)}
+    return {
+        row.run_id: (row.efficiency, row.efficiency_base)
+        for row in make_rows(map(read_run, records))
+    }
 
 
 def test_efficiency_is_per_node_and_names_its_base() -> None:
@@ -182,7 +188,8 @@ def test_of_two_smallest_runs_the_faster_is_the_base() -> None:
 
 
 def test_numbers_at_the_edge_of_floats_do_not_raise() -> None:
-    rows = make_rows([run("a", 1, 5e-324), run("b", 2, 1.7e308), run("c", 1024, 1.7e308)])
+    records = [run("a", 1, 5e-324), run("b", 2, 1.7e308), run("c", 1024, 1.7e308)]
+    rows = make_rows(map(read_run, records))
     assert [row.efficiency for row in rows] == [1.0, None, None]
 
 
@@ -192,7 +199,7 @@ def test_rows_are_in_the_order_of_the_paper() -> None:
         make_record(f"r{i}", plan=make_test_plan(nodes=nodes, node_batch=batch))
         for i, (nodes, batch) in enumerate(jobs)
     ]
-    rows = make_rows(records)
+    rows = make_rows(map(read_run, records))
     assert [(row.nodes, row.node_batch) for row in rows] == sorted(jobs)
 
 

@@ -157,15 +157,19 @@ def test_the_help_ends_with_an_example() -> None:
     assert last.strip().startswith("hvdtrain render-job --nodes 1536")
 
 
-def test_it_takes_less_than_a_third_of_a_second() -> None:
-    # Processor time, which other programs on the machine do not change; the best of some runs.
-    seconds = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert run("--nodes", "1536").returncode == 0
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(seconds) < 0.3
+def test_it_takes_little_more_than_its_libraries_take_to_load() -> None:
+    # Processor time, and against what the same machine needs for the libraries at that moment.
+    libraries = [sys.executable, "-c", "import click, jinja2, msgspec"]
+    script = [sys.executable, "-m", "hvdtrain", "render-job", "--nodes", "1536"]
+    pairs = [(processor_seconds(script), processor_seconds(libraries)) for _ in range(5)]
+    assert min(whole for whole, _ in pairs) < 2.5 * min(alone for _, alone in pairs)
+
+
+def processor_seconds(command: list[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_a_reader_that_stops_early_leaves_no_traceback() -> None:

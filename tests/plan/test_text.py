@@ -6,6 +6,7 @@ import pytest
 
 from hvdtrain.errors import InputError
 from hvdtrain.plan.text import (
+    printable,
     require_directive_name,
     require_line,
     require_name,
@@ -50,3 +51,7 @@ def test_a_line_may_hold_anything_else(text: str) -> None:
 def test_the_most_similar_name_is_proposed() -> None:
     error = unknown_name("--system", "stampede2knl", ["local", "stampede2-knl"])
     assert error.fix == "--system stampede2-knl"
+
+
+def test_printable_shows_what_it_takes_the_effect_from() -> None:
+    assert printable("\x1b[2J\x9b\u202ex\udc80 ü") == "\\x1b[2J\\x9b\\u202ex\\udc80 ü"

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from hvdtrain.errors import RunError
 from hvdtrain.train.checkpoint import (
     DamagedError,
+    find_snapshots,
     read_checkpoint,
     read_newest,
     remove_checkpoints,
     write_checkpoint,
+    write_snapshot,
 )
-from tests.samples import sample_checkpoint
+from tests.samples import sample_checkpoint, sample_plan
 
 
 def test_comes_back_bit_for_bit(tmp_path: Path) -> None:
@@ -145,3 +147,49 @@ def test_the_state_says_what_it_is(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, sample_checkpoint())
     with np.load(path, allow_pickle=False) as archive:
         assert msgspec.json.decode(archive["state"].tobytes())["version"] == 1
+
+
+def test_snapshots_are_numbered_and_never_pruned(tmp_path: Path) -> None:
+    assert find_snapshots(tmp_path / "none") == {}
+    for number in range(1, 12):
+        path = write_snapshot(tmp_path, number, sample_checkpoint(number * 100))
+        (tmp_path / f"snapshot-{number + 1}.npz.partial").write_bytes(b"half")
+    write_checkpoint(tmp_path, sample_checkpoint(3))
+    (tmp_path / "snapshot-0.npz").write_bytes(b"no number")
+    found = find_snapshots(tmp_path)
+    assert list(found) == list(range(1, 12))
+    assert found[11] == path
+    assert [read_checkpoint(path).state.step for path in found.values()] == [
+        number * 100 for number in found
+    ]
+
+
+def test_a_snapshot_that_is_there_is_not_written_again(tmp_path: Path) -> None:
+    path = write_snapshot(tmp_path, 1, sample_checkpoint(5, started="at first"))
+    before = path.stat()
+    assert write_snapshot(tmp_path, 1, sample_checkpoint(5, started="continued")) == path
+    assert path.stat() == before
+
+
+@pytest.mark.parametrize("why", ["damaged", "another plan"])
+def test_a_snapshot_that_is_of_no_use_is_replaced(why: str, tmp_path: Path) -> None:
+    path = write_snapshot(tmp_path, 1, sample_checkpoint(5, started="at first"))
+    changes = {"started": "continued"}
+    if why == "damaged":
+        path.write_bytes(path.read_bytes()[:-100])
+        write_snapshot(tmp_path, 1, sample_checkpoint(5, **changes))
+    else:
+        write_snapshot(tmp_path, 1, sample_checkpoint(5, plan=sample_plan(seed=3), **changes))
+    assert read_checkpoint(path).state.started == "continued"
+
+
+def test_a_snapshot_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"the snapshot .*snapshot-2.npz cannot be written: No"):
+        write_snapshot(tmp_path, 2, sample_checkpoint(9))
+    assert list(tmp_path.iterdir()) == []

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
-from hvdtrain.plan.record import EvaluationResult
+from hvdtrain.plan.collapse import make_collapse_plan
+from hvdtrain.plan.evaluation import EvaluationResult
+from hvdtrain.plan.origin import Origin
+from hvdtrain.plan.phase import Phase
+from hvdtrain.plan.recipe import Recipe, load_recipe
 from hvdtrain.train.interrupt import Interrupted, SignalNote
 from hvdtrain.train.keeper import CheckpointInterval, Keeper
 from tests.samples import sample_plan
@@ -38,7 +44,10 @@ class Watcher:
         self.lines: list[Any] = []
         self.said: list[str] = []
         self.saved: list[tuple[int, int]] = []
+        self.kept: list[tuple[int, int, int]] = []
+        self.evaluated: list[int] = []
         self.note = SignalNote()
+        self.rank_loss: float | None = None
         self._losses = itertools.repeat(2.0) if losses is None else iter(losses)
         self._evaluation_loss = evaluation_loss
 
@@ -46,30 +55,42 @@ class Watcher:
         assert (images, labels) == ("images", "labels")
         self.order.append("update")
         self.rates.append((rate, decay))
-        return SimpleNamespace(loss=next(self._losses), exposed_seconds=0.0)
+        loss = next(self._losses)
+        return SimpleNamespace(loss=loss, rank_loss=self.rank_loss or loss, exposed_seconds=0.0)
 
     def add(self, images: object, labels: object) -> None:
         assert (images, labels) == ("images", "labels")
         self.order.append("add")
 
     def evaluate(self) -> EvaluationResult:
+        self.evaluated.append(self.journey.step)
         return EvaluationResult(count=16, top1=0.5, top5=1.0, loss=self._evaluation_loss)
 
+    def gather(self, value: bool) -> list[bool]:
+        """Of three ranks, of which this is the second and the others are well."""
+        return [True, value, True]
+
     def save(self) -> None:
+        self.order.append("checkpoint")
         self.saved.append((self.journey.step, len(self.journey.epochs)))
+
+    def keep(self, snapshot: Any) -> None:
+        self.order.append(f"snapshot {snapshot.number}")
+        self.kept.append((snapshot.number, self.journey.step, len(self.journey.epochs)))
 
     def run(self, journey: Any = None, every: int = 1, **changes: Any) -> Any:
         from hvdtrain.train.loop import Hooks, Journey, TrainingLoop
         from hvdtrain.train.progress import Silence
         from hvdtrain.train.step import TrainStep
 
-        plan = sample_plan(**changes)
+        origin = changes.pop("origin", None)
+        plan = msgspec.structs.replace(sample_plan(**changes), origin=origin)
         journey = journey or Journey()
         reporter = Silence()
         agreement = AloneAgreement()
         interval = CheckpointInterval(3600.0, every)
         keeper = Keeper(interval, agreement, self.note, self.save, True)
-        hooks = Hooks(self.evaluate, self.lines.append, reporter, keeper)
+        hooks = Hooks(self.evaluate, self.lines.append, reporter, keeper, self.keep, self.gather)
         self.plan, self.journey = plan, journey
         batches: Any = itertools.repeat(("images", "labels"))
         step = TrainStep(add=self.add, update=cast(Any, self.step))
@@ -93,7 +114,8 @@ def test_a_step_draws_all_its_batches_and_counts_once() -> None:
     watcher = Watcher()
     journey = watcher.run(epochs=2, accumulate=5)
     assert watcher.plan.steps_per_epoch == journey.epochs[0].steps == 2
-    assert watcher.order == ["add", "add", "add", "add", "update"] * 4
+    updates = [what for what in watcher.order if what != "checkpoint"]
+    assert updates == ["add", "add", "add", "add", "update"] * 4
 
 
 def test_a_run_cut_in_mid_epoch_ends_there_with_an_evaluation() -> None:
@@ -114,9 +136,85 @@ def test_a_loss_that_is_no_number_ends_the_run_at_once(bad: float) -> None:
     from hvdtrain.train.loop import DivergedError
 
     watcher = Watcher(losses=[2.0, 2.0, bad, 2.0])
-    with pytest.raises(DivergedError, match=r"the loss at step 3 \(epoch 1\) is"):
+    with pytest.raises(DivergedError, match=r"the loss at step 3 \(epoch 1\) is .*rank 1\n"):
         watcher.run(epochs=2)
     assert [line.step for line in watcher.lines] == [1, 2]
+
+
+def test_a_mean_that_no_rank_spoilt_alone_blames_none() -> None:
+    """Losses of 3e38 add up to infinity."""
+    from hvdtrain.train.loop import DivergedError
+
+    watcher = Watcher(losses=[float("inf")])
+    watcher.rank_loss = 3e38
+    with pytest.raises(DivergedError) as caught:
+        watcher.run(epochs=2)
+    assert "rank" not in caught.value.message
+
+
+def test_many_diverged_ranks_are_not_all_named() -> None:
+    from hvdtrain.train.loop import DivergedError
+
+    error = DivergedError("loss", 3, 1, float("nan"), range(1536))
+    assert "ranks 0, 1, 2, 3, 4, 5, 6, 7 and 1528 more" in error.message
+
+
+def cycles(*lengths: int) -> Recipe:
+    """Snapshots after each of these many steps."""
+    phases = tuple(
+        Phase(name="p", steps=steps, start=0.5, end=0.5, weight_decay=0.0, snapshot=True)
+        for steps in lengths
+    )
+    return msgspec.structs.replace(load_recipe("linear-90"), total_epochs=None, phase=phases)
+
+
+def test_a_snapshot_is_kept_after_its_step_and_its_evaluation() -> None:
+    watcher = Watcher()
+    watcher.run(recipe=cycles(10, 4, 16))
+    # At the ends of the epochs 1 and 3, when they have been evaluated, and within the second.
+    assert watcher.kept == [(1, 10, 1), (2, 14, 1), (3, 30, 3)]
+    assert watcher.evaluated == [10, 14, 20, 30]
+    assert [line.step for line in watcher.lines if line.top1 is not None] == [10, 20, 30]
+
+
+def test_a_run_that_ends_before_a_snapshot_has_none() -> None:
+    watcher = Watcher()
+    watcher.run(recipe=cycles(10, 4, 16), stop_after_steps=13)
+    assert watcher.kept == [(1, 10, 1)]
+
+
+def test_a_snapshot_is_there_before_a_checkpoint_that_is_beyond_it() -> None:
+    """A run that goes on from such a checkpoint does not come by again."""
+
+    def losses() -> Iterator[float]:
+        yield from [2.0] * 12
+        watcher.note.number = 15  # heard in the next step, the 14th
+        yield from [2.0] * 17
+
+    watcher = Watcher(losses())
+    with pytest.raises(Interrupted):
+        watcher.run(recipe=cycles(10, 4, 16))
+    assert watcher.saved == [(10, 1), (14, 1)]
+    assert watcher.kept == [(1, 10, 1), (2, 14, 1)]
+    assert [what for what in watcher.order if what != "update"] == [
+        *("snapshot 1", "checkpoint", "snapshot 2", "checkpoint")
+    ]
+
+
+def test_a_collapse_counts_on_from_its_snapshot() -> None:
+    from hvdtrain.train.loop import Journey
+
+    watcher, journey = Watcher(), Journey(step=14)
+    parent = sample_plan(recipe=cycles(14, 16))
+    evaluation = EvaluationResult(count=16, top1=0.5, top5=1.0, loss=1.0)
+    origin = Origin(run_id="run", snapshot=1, step=14, evaluation=evaluation)
+    collapse = make_collapse_plan(parent, origin, epochs=1.5)
+    watcher.run(journey, recipe=collapse.recipe, origin=origin)
+    assert len(watcher.rates) == 15
+    assert [(epoch.epoch, epoch.steps) for epoch in journey.epochs] == [(2, 6), (3, 9)]
+    assert [line.step for line in watcher.lines if line.top1 is None] == [*range(15, 30)]
+    assert watcher.rates[0][1] == 1e-4
+    assert watcher.kept == []
 
 
 def test_an_evaluation_that_is_no_number_ends_the_run() -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from hvdtrain.plan.decode import load_json
 from hvdtrain.plan.record import METRICS_FILE, RECORD_FILE, Record
+from hvdtrain.train.checkpoint import find_snapshots, read_checkpoint
 from tests.ranks import find_ranks, run_ranks, start_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(300)]
@@ -24,6 +25,16 @@ pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(300)]
 KILLS = int(os.environ.get("HVDTRAIN_KILLS", "20"))
 SECONDS_PER_KILL = 60
 STEPS = 120
+# Snapshots within an epoch, at the end of one, and at the end of the run.
+PHASES = {"a": 40, "b": 20, "c": 60}
+RECIPE = (
+    'name = "cycles"\ntitle = "three snapshots"\nsource = "a test"\n'
+    "[scaling]\nbase_lr = 0.05\nbase_batch = 8\n"
+) + "".join(
+    f'[[phase]]\nname = "{name}"\nsteps = {steps}\nstart = 1.0\nend = 0.3\n'
+    "weight_decay = 1e-4\nsnapshot = true\n"
+    for name, steps in PHASES.items()
+)
 OFTEN = ("--checkpoint-minutes", "0.0001")
 
 
@@ -37,12 +48,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target = folder / split / f"class{number % 2}" / f"{number}.jpg"
             target.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(noise.integers(0, 255, (12, 12, 3)).astype(np.uint8)).save(target)
+    (folder / "cycles.toml").write_text(RECIPE)
     return folder
 
 
 def train_words(images: Path, results: Path, *more: str, run_id: str = "run") -> list[str]:
     words = ["-m", "hvdtrain", "train", "--model", "small", "--image-size", "8"]
     words += ["--rank-batch", "4", "--steps", str(STEPS), "--data", str(images)]
+    words += ["--recipe", str(images / "cycles.toml")]
     return [*words, "--results", str(results), "--run-id", run_id, *more]
 
 
@@ -60,6 +73,7 @@ def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         METRICS_FILE,
         "plan.json",
         RECORD_FILE,
+        "snapshots",
     ]
     return results / "run"
 
@@ -67,6 +81,17 @@ def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read_losses(folder: Path) -> list[tuple[int, float | None, float | None]]:
     lines = [json.loads(line) for line in (folder / METRICS_FILE).read_text().splitlines()]
     return [(line["step"], line["loss"], line["evaluation_loss"]) for line in lines]
+
+
+def read_snapshots(folder: Path) -> list[tuple[int, int, list[bytes]]]:
+    """Number, step and values of each snapshot; no half one is left."""
+    found = find_snapshots(folder / "snapshots")
+    assert len(list((folder / "snapshots").iterdir())) == len(found) == len(PHASES)
+    snapshots = {number: read_checkpoint(path) for number, path in found.items()}
+    return [
+        (number, each.state.step, [array.tobytes() for array in (*each.arrays, each.own)])
+        for number, each in snapshots.items()
+    ]
 
 
 def assert_same(folder: Path, undisturbed: Path) -> None:
@@ -78,6 +103,7 @@ def assert_same(folder: Path, undisturbed: Path) -> None:
         (e.epoch, e.steps, e.training_loss, e.evaluation) for e in expected.epochs
     ]
     assert read_losses(folder) == read_losses(undisturbed)
+    assert read_snapshots(folder) == read_snapshots(undisturbed)
 
 
 def wait_for_steps(folder: Path, running: subprocess.Popen[str], steps: int) -> None:

@@ -1,0 +1,136 @@
+"""`hvdtrain cancel`: take the jobs of runs out of Slurm."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from hvdtrain.collect.facts import read_runs
+from hvdtrain.commands.job_options import say
+from hvdtrain.errors import InputError, RunError
+from hvdtrain.plan.runstate import is_job_of
+from hvdtrain.plan.slurmjob import SlurmJob
+from hvdtrain.plan.submission import Submission
+from hvdtrain.plan.text import printable, require_name
+from hvdtrain.slurm.client import cancel_jobs, find_jobs
+from hvdtrain.slurm.runfolder import find_submission, write_submission
+
+_EXAMPLE = """\b
+Example:
+  hvdtrain cancel hvdtrain-stampede2-knl-256n-b8192-20260314-150926
+"""
+
+
+@click.command("cancel", epilog=_EXAMPLE)
+@click.argument("names", nargs=-1, metavar="[RUN|JOB]...")
+@click.option("--all", "everything", is_flag=True, help="The jobs of all runs in the folder.")
+@click.option("--yes", is_flag=True, help="Do not ask before --all.")
+@click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True
+)
+def command(names: tuple[str, ...], everything: bool, yes: bool, results: Path) -> None:
+    """Cancel all jobs of a run, those that wait behind it too; or single jobs by their ids.
+
+    Prints one line for each job that was cancelled. The run's folder stays; what it has trained
+    up to its last checkpoint is kept. A job of another name that has got a run's old number is
+    left alone.
+    """
+    if everything == bool(names):
+        raise InputError("RUN", None, "runs or jobs, or --all", "hvdtrain status lists the runs")
+    numbers, runs = _wanted(names, results) if names else ([], _submissions(results))
+    # Runs of which single jobs were named: it is noted when they have none left.
+    related = [each for each in _submissions(results) if _bases(each.jobs) & _bases(numbers)]
+    queue = find_jobs([*numbers, *(job for each in (*runs, *related) for job in each.jobs)])
+    doomed = _jobs_of_runs(runs, queue, speak=not everything)
+    doomed |= _jobs_of_numbers(numbers, related, queue)
+    if everything and doomed and not yes:
+        click.confirm(f"cancel {len(doomed)} jobs?", abort=True, err=True)
+    if not doomed:
+        return
+    # The last job of a chain first: it would start when the one before it ends.
+    cancel_jobs(list(reversed(doomed)))
+    for job, owner in doomed.items():
+        run = f" of {owner.run_id}" if owner else ""
+        click.echo(f"{job}{run}: was {queue[job].state.lower()}, cancelled")
+    left = {name for name, job in queue.items() if job.is_active} - doomed.keys()
+    for owner in {each.run_id: each for each in doomed.values() if each is not None}.values():
+        if not left & set(owner.jobs):
+            _note_cancelled(owner, results)
+
+
+def _wanted(names: Sequence[str], results: Path) -> tuple[list[str], list[Submission]]:
+    """Job ids, and the submissions of runs."""
+    numbers: list[str] = []
+    runs: dict[str, Submission] = {}
+    for name in names:
+        if re.fullmatch(r"[0-9]{1,10}(_[0-9]{1,7})?", name):
+            numbers.append(name)
+            continue
+        submission = find_submission(results, require_name("RUN", name))
+        if submission is None:
+            raise InputError("RUN", name, f"a job id, or a run in {results} that was submitted")
+        if not submission.jobs:
+            raise RunError(
+                f"no job of {name} is known: sbatch was called, and its answer is missing",
+                f"look for {submission.job_name} in squeue, and give the job id",
+            )
+        runs[name] = submission
+    return list(dict.fromkeys(numbers)), list(runs.values())
+
+
+def _submissions(results: Path) -> list[Submission]:
+    runs = read_runs(results) if results.is_dir() else ()
+    return [each.submission for each in runs if each.submission is not None]
+
+
+def _bases(jobs: Sequence[str]) -> set[str]:
+    """The jobs, without the numbers of their tasks."""
+    return {job.partition("_")[0] for job in jobs}
+
+
+def _jobs_of_runs(
+    runs: Sequence[Submission], queue: Mapping[str, SlurmJob], speak: bool
+) -> dict[str, Submission | None]:
+    """What waits or runs of these runs; of the others it may be said why it is left alone."""
+    doomed: dict[str, Submission | None] = {}
+    for run in runs:
+        for number in run.jobs:
+            job = queue.get(number)
+            if job is None or not job.is_active:
+                if speak:
+                    say(f"{number} is not in the queue: there is nothing to cancel")
+            elif not is_job_of(run, job):
+                say(f"{number} is another job now, called {printable(job.name)}: left alone")
+            else:
+                doomed[number] = run
+    return doomed
+
+
+def _jobs_of_numbers(
+    numbers: Sequence[str], related: Sequence[Submission], queue: Mapping[str, SlurmJob]
+) -> dict[str, Submission | None]:
+    """What waits or runs of these jobs, and whose it is; of a whole array, every task."""
+    doomed: dict[str, Submission | None] = {}
+    for number in numbers:
+        tasks = [name for name in queue if name == number or name.startswith(f"{number}_")]
+        active = [queue[name] for name in tasks if queue[name].is_active]
+        if not active:
+            say(f"{number} is not in the queue: there is nothing to cancel")
+        for job in active:
+            owners = (each for each in related if is_job_of(each, job))
+            doomed[job.job] = next(owners, None)
+    return doomed
+
+
+def _note_cancelled(submission: Submission, results: Path) -> None:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    noted = msgspec.structs.replace(submission, cancelled=now)
+    try:
+        write_submission(results / submission.run_id, noted)
+    except OSError as error:
+        say(f"{submission.run_id} cannot note that it was cancelled: {error.strerror}")

@@ -1,0 +1,80 @@
+"""`hvdtrain collapse`: models of an ensemble from the snapshots of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hvdtrain.plan.text import require_name
+
+_EXAMPLE = """\b
+Example:
+  mpirun -n 2 hvdtrain collapse results/run --epochs 3
+"""
+
+
+@click.command(epilog=_EXAMPLE)
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--snapshot", type=click.IntRange(1), help="Only this one. Default: all, in order.")
+@click.option("--epochs", type=float, help="Length. Default: what the recipe says; the paper's 3.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Where the run's data are now. Default: where the run found them.",
+)
+@click.option(
+    "--run-id",
+    help="Name of the new run's folder, with --snapshot. Default: the run's, and -collapse-N.",
+)
+@click.option(
+    "--checkpoint-minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=15.0,
+    show_default=True,
+    help="Write a checkpoint at least this often.",
+)
+@click.option(
+    "--checkpoint-epochs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Write one after every so many epochs, too.",
+)
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files as well.")
+def command(
+    run: Path,
+    snapshot: int | None,
+    epochs: float | None,
+    data: Path | None,
+    run_id: str | None,
+    checkpoint_minutes: float,
+    checkpoint_epochs: int,
+    tensorboard: bool,
+) -> None:
+    """Collapse the snapshots of the run in the folder RUN, as one rank among those of the run.
+
+    A collapse goes on from a snapshot as its recipe's [collapse] says: the paper's decays the
+    rate where it left off to 0 with a power of 2, doubles the weight decay and switches scale and
+    aspect augmentation off. Each is a run of its own, in a folder beside RUN.
+
+    What has been collapsed is left alone, and a collapse that did not end is continued.
+    """
+    from hvdtrain.stack import ensure_stack
+
+    ensure_stack()
+    from hvdtrain.train.options import CollapseOptions
+    from hvdtrain.train.start import start_collapses
+
+    start_collapses(
+        CollapseOptions(
+            run=run,
+            snapshot=snapshot,
+            epochs=epochs,
+            data=data,
+            run_id=None if run_id is None else require_name("--run-id", run_id),
+            checkpoint_minutes=checkpoint_minutes,
+            checkpoint_epochs=checkpoint_epochs,
+            tensorboard=tensorboard,
+        )
+    )

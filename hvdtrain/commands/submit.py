@@ -1,0 +1,179 @@
+"""`hvdtrain submit`: give a run to Slurm."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from hvdtrain.commands import job_options as job
+from hvdtrain.errors import InputError
+from hvdtrain.plan.job import JobPlan
+from hvdtrain.plan.runstate import is_job_of
+from hvdtrain.plan.submission import (
+    MOST_JOBS,
+    Submission,
+    jobs_needed,
+    make_submission,
+    plan_chained,
+)
+from hvdtrain.plan.text import require_name
+from hvdtrain.slurm.client import find_jobs, script_environ
+from hvdtrain.slurm.render import render_script
+from hvdtrain.slurm.runfolder import find_submission, free_run_id
+from hvdtrain.slurm.submitting import submit_chain
+from hvdtrain.units import format_duration, format_walltime
+
+_EXAMPLE = """\b
+Example:
+  hvdtrain submit --nodes 256 --data /scratch/imagenet --chain 2
+"""
+
+
+@click.command("submit", cls=job.RecordedCommand, epilog=_EXAMPLE)
+@job.job_options
+@click.option(
+    "--after",
+    metavar="JOB|RUN",
+    help="Start when this job, or the last job of this run, has ended in whatever way.",
+)
+@click.option(
+    "--chain",
+    type=click.IntRange(1, MOST_JOBS),
+    help="Submit so many jobs of the one run, each going on from the checkpoint of the job "
+    "before it.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print the script; say what would be done, and do nothing."
+)
+@click.option("--explain", is_flag=True, help="Print the plan as a table on stderr as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print the submission as JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    job_file: Path | None,
+    after: str | None,
+    chain: int | None,
+    dry_run: bool,
+    explain: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Submit a run with sbatch, and print its job id: one line for each job of a chain.
+
+    The script and the job ids are kept in the run's folder, RESULTS/RUN/job.sh and
+    submission.json, where `hvdtrain status` and `hvdtrain cancel` find them. When sbatch refuses,
+    nothing is left.
+    """
+    planner = job.make_planner(ctx, **options)
+    request = with_results(job.make_request(planner, job_file))
+    plan = planner.plan(request)
+    plan = check_chain(plan, chain)
+    results = Path(plan.request.results)
+    now = datetime.datetime.now(datetime.UTC)
+    run_id = free_run_id(results, f"{plan.job_name}-{now:%Y%m%d-%H%M%S}")
+    plan = msgspec.structs.replace(plan, run_id=run_id)
+    script = render_script(plan)
+    submission = make_submission(plan, run_id, now.isoformat(timespec="seconds"), chain or 1)
+    environ, dropped = script_environ(os.environ, plan.directives)
+    for note in (*plan.notes, *_ignored(dropped)):
+        job.say(f"note: {note}")
+    if explain:
+        job.explain(plan)
+    if dry_run:
+        job.say(f"would submit {describe(submission)}{f', after {after}' if after else ''}")
+        _print(_to_json(submission) if as_json else script)
+        return
+    job.say(f"submitting {describe(submission)}")
+    submission = submit_chain(
+        results,
+        submission,
+        script,
+        environ,
+        after=find_last_jobs(after, results),
+        tell=(lambda _: None) if as_json else click.echo,
+    )
+    if as_json:
+        _print(_to_json(submission))
+    job.say(f"kept in {results / run_id}; see `hvdtrain status {run_id}`")
+
+
+def with_results(request: Any) -> Any:
+    """The request with the whole path of its results: the job may start in another folder."""
+    return msgspec.structs.replace(request, results=os.path.abspath(request.results))
+
+
+def check_chain(plan: JobPlan, chain: int | None) -> JobPlan:
+    """The plan of each job of the chain, with a note when they are too few.
+
+    Raises:
+        InputError: The run is longer than a job may be, and nothing was said of a chain.
+    """
+    plan = plan_chained(plan, chain or 1)
+    if plan.forecast is None:
+        return plan
+    needed = jobs_needed(plan.forecast, plan.walltime_min)
+    if needed is None or needed <= (chain or 1):
+        return plan
+    each = format_walltime(plan.walltime_min)
+    train = format_duration(plan.forecast.minutes_to_train.high * 60)
+    text = f"the run takes {train} at most, that is {needed} jobs of {each}, start-up included"
+    if chain is None and plan.request.walltime is None and needed <= MOST_JOBS:
+        fix = f"--chain {needed}; or --chain 1 for a single job that will not finish the run"
+        raise InputError("--chain", None, text, fix)
+    return msgspec.structs.replace(plan, notes=(*plan.notes, f"{text}: --chain {needed}"))
+
+
+def find_last_jobs(after: str | None, results: Path) -> tuple[str, ...]:
+    """The jobs to wait for: the job itself, or what is left of the run's last one.
+
+    Raises:
+        InputError: Neither a job nor a run that was submitted.
+        SlurmError: Slurm does not say whether the run's job is still there.
+    """
+    if after is None:
+        return ()
+    if re.fullmatch(r"[0-9]{1,10}(_[0-9]{1,7})?", after):
+        return (after,)
+    submission = find_submission(results, require_name("--after", after))
+    if submission is None or not submission.jobs:
+        raise InputError("--after", after, f"a job id, or a run in {results} whose job is known")
+    last = submission.jobs[-1]
+    found = find_jobs([last]).get(last)
+    if found is None or not found.is_active or not is_job_of(submission, found):
+        job.say(f"note: {after} has ended: there is nothing to wait for")
+        return ()
+    return (last,)
+
+
+def describe(submission: Submission) -> str:
+    """What is submitted, in words."""
+    each = format_walltime(submission.walltime_min)
+    hours = submission.nodes * submission.walltime_min * submission.chain / 60
+    count = f"{submission.chain} jobs" if submission.chain > 1 else "1 job"
+    return (
+        f"{submission.run_id}: {count} of {submission.nodes} nodes and {each}, "
+        f"at most {hours:.0f} node-hours"
+    )
+
+
+def _ignored(names: list[str]) -> list[str]:
+    return [f"{name} is set and would overrule the script: it is left out" for name in names]
+
+
+def _to_json(submission: Submission) -> str:
+    return msgspec.json.format(msgspec.json.encode(submission)).decode() + "\n"
+
+
+def _print(text: str) -> None:
+    # Bytes, because a path may hold letters that the terminal's encoding does not have.
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()

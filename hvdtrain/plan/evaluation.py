@@ -1,0 +1,29 @@
+"""What an evaluation says of a network."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An evaluation over the whole validation set, summed over all ranks.
+
+    Attributes:
+        count: Images that were evaluated.
+        top1: Fraction whose first guess was right.
+        top5: Fraction with the right class among the first five guesses.
+        loss: Mean cross-entropy in nats.
+        corrupt: Images that could not be decoded and are not in `count`.
+    """
+
+    count: Count
+    top1: Fraction
+    top5: Fraction
+    loss: float
+    corrupt: Count = 0

@@ -1,0 +1,147 @@
+"""Gives runs to Slurm so that no job is ever in the queue without a trace in the results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from hvdtrain.errors import RunError
+from hvdtrain.plan.submission import Submission
+from hvdtrain.slurm.client import (
+    Accepted,
+    SlurmError,
+    SlurmMissingError,
+    SlurmRefusedError,
+    submit_script,
+)
+from hvdtrain.slurm.runfolder import discard_run, reserve_run, write_submission
+
+Say = Callable[[str], None]
+
+
+def submit_chain(
+    results: Path,
+    submission: Submission,
+    script: str,
+    environ: Mapping[str, str],
+    *,
+    after: Sequence[str] = (),
+    tell: Say,
+) -> Submission:
+    """Submit the jobs of a run, each after the one before it.
+
+    Args:
+        results: The folder of all runs.
+        submission: What is submitted, still without job ids.
+        script: The script of each job.
+        environ: The environment for sbatch.
+        after: Jobs that must have ended before the first one.
+        tell: Called with each job id as soon as Slurm has given it: from then on it is true.
+
+    Returns:
+        The submission with its job ids.
+
+    Raises:
+        InputError: A run of this name is there.
+        RunError: sbatch refused, or did not say whether it did. Nothing is left of a run of
+            which no job was submitted; of another one, the jobs that were are known.
+    """
+    folder = reserve_run(results, submission, script)
+    for number in range(1, submission.chain + 1):
+        try:
+            accepted = submit_script(script, environ, after=submission.jobs[-1:] or after)
+        except RunError as error:
+            _give_up([folder], error, submission, number)
+            raise
+        tell(accepted.job)
+        submission = _with_job(submission, accepted, accepted.job)
+        _keep(folder, submission)
+    return submission
+
+
+def submit_array(
+    results: Path,
+    members: Sequence[tuple[Submission, str]],
+    script: str,
+    environ: Mapping[str, str],
+    tell: Callable[[Submission, str], None],
+) -> None:
+    """Submit several runs as the tasks of one array.
+
+    Args:
+        results: The folder of all runs.
+        members: Submission and script of each run.
+        script: The script of the array.
+        environ: The environment for sbatch.
+        tell: Called with each run and its job id.
+
+    Raises:
+        InputError: A run of one of the names is there.
+        RunError: As of `submit_chain`.
+    """
+    folders: list[Path] = []
+    try:
+        for submission, own in members:
+            folders.append(reserve_run(results, submission, own))
+        accepted = submit_script(script, environ, tasks=len(members))
+    except RunError as error:
+        _give_up(folders, error, members[0][0], 1)
+        raise
+    except BaseException:
+        # A name that is taken. What interrupts sbatch itself leaves the folders: see `Submission`.
+        if len(folders) < len(members):
+            for folder in folders:
+                discard_run(folder)
+        raise
+    for number, (folder, (submission, _)) in enumerate(zip(folders, members, strict=True)):
+        job = f"{accepted.job}_{number}"
+        tell(submission, job)
+        _keep(folder, _with_job(submission, accepted, job))
+
+
+def _with_job(submission: Submission, accepted: Accepted, job: str) -> Submission:
+    return msgspec.structs.replace(
+        submission, jobs=(*submission.jobs, job), cluster=accepted.cluster
+    )
+
+
+def _give_up(folders: Sequence[Path], error: RunError, submission: Submission, number: int) -> None:
+    """Leave a clear state, and say in the error what it is."""
+    run = f"the run {submission.run_id}" if len(folders) == 1 else f"{len(folders)} runs"
+    nothing = isinstance(error, SlurmRefusedError | SlurmMissingError) or not isinstance(
+        error, SlurmError
+    )
+    if nothing and number == 1:
+        for folder in folders:
+            discard_run(folder)
+    elif nothing:
+        error.fix = (
+            f"{number - 1} of {submission.chain} jobs of {run} were submitted: "
+            f"`hvdtrain cancel {submission.run_id}`, or let them run"
+        )
+    else:
+        error.fix = (
+            f"job {number} of {run} may be in the queue or not: look for {submission.job_name} "
+            "in squeue; `hvdtrain status` calls a run unclear of which no job is known. Remove "
+            f"{folders[0] if folders else 'its folder'} when there is none"
+        )
+
+
+def _keep(folder: Path, submission: Submission) -> None:
+    """Write the job ids down.
+
+    Raises:
+        RunError: They cannot be written; the message gives them.
+    """
+    try:
+        write_submission(folder, submission)
+    except OSError as error:
+        reason = error.strerror or os.strerror(error.errno or 0)
+        raise RunError(
+            f"the jobs {', '.join(submission.jobs)} of {submission.run_id} are in the queue, but "
+            f"{folder} cannot be written: {reason}",
+            f"note the numbers, or cancel them: scancel {' '.join(submission.jobs)}",
+        ) from None

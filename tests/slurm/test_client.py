@@ -1,0 +1,196 @@
+"""Whatever stands in for Slurm's commands, the client understands it or says what it did not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hvdtrain.errors import RunError
+from hvdtrain.slurm import client
+from hvdtrain.slurm.client import (
+    Accepted,
+    SlurmError,
+    SlurmMissingError,
+    SlurmRefusedError,
+    cancel_jobs,
+    find_jobs,
+    own_jobs,
+    script_environ,
+    submit_script,
+)
+from tests.slurm.fake import FakeSlurm, make_fake_slurm, queue_line
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    return make_fake_slurm(tmp_path / "bin", monkeypatch)
+
+
+def submit(slurm: FakeSlurm, script: str = "#!/bin/bash\n") -> Accepted:
+    return submit_script(script, {"PATH": str(slurm.folder)})
+
+
+ASK: dict[str, Callable[[], object]] = {
+    "squeue": own_jobs,
+    "scancel": lambda: cancel_jobs(["7"]),
+}
+
+
+@pytest.mark.parametrize("program", ASK)
+def test_a_missing_command_is_said(slurm: FakeSlurm, program: str) -> None:
+    with pytest.raises(SlurmMissingError, match=f"{program} cannot be started") as caught:
+        ASK[program]()
+    assert "login node" in caught.value.fix
+    (slurm.folder / program).write_text("#!/bin/bash\n")  # not executable
+    with pytest.raises(SlurmMissingError, match="Permission denied"):
+        ASK[program]()
+
+
+@pytest.mark.parametrize("program", ASK)
+def test_a_slow_command_is_not_waited_for(
+    slurm: FakeSlurm, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.2)
+    slurm.answer(program, action="exec /bin/sleep 60")
+    with pytest.raises(SlurmError, match=f"{program} did not answer within 0.2 s"):
+        ASK[program]()
+
+
+@pytest.mark.parametrize("program", ASK)
+def test_what_slurm_complains_of_is_passed_on_without_its_control_characters(
+    slurm: FakeSlurm, program: str
+) -> None:
+    slurm.answer(program, err="error: \x1b[31mno\x07 such\n\nthing", exit_code=1)
+    with pytest.raises(SlurmError, match=r"error: \\x1b\[31mno\\x07 such; thing"):
+        ASK[program]()
+    slurm.answer(program, exit_code=3)
+    with pytest.raises(SlurmError, match="exit code 3, and not a word why"):
+        ASK[program]()
+
+
+def test_the_script_goes_through_standard_input(slurm: FakeSlurm) -> None:
+    slurm.accept(4711)
+    script = "#!/bin/bash\n#SBATCH --comment=é\necho '$(x)'\n"
+    assert submit(slurm, script) == Accepted("4711", None)
+    assert (slurm.folder / "script-4711").read_text() == script
+    assert slurm.calls_of("sbatch") == [["--parsable"]]
+    submit_script(script, {"PATH": str(slurm.folder)}, after=("3", "4_1"), tasks=5)
+    assert slurm.calls_of("sbatch")[1] == [
+        "--parsable",
+        "--dependency=afterany:3:4_1",
+        "--array=0-4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("out", "job", "cluster"),
+    [
+        ("12\n", "12", None),
+        ("12;knl\n", "12", "knl"),
+        ("---\n Welcome to the machine\n---\n\nSubmitted batch job 12\n", "12", None),
+        ("--> Verifying ...OK\n12;a.b-c\n\n", "12", "a.b-c"),
+    ],
+)
+def test_the_forms_of_a_job_id(slurm: FakeSlurm, out: str, job: str, cluster: str | None) -> None:
+    slurm.answer("sbatch", out=out)
+    assert submit(slurm) == Accepted(job, cluster)
+
+
+@pytest.mark.parametrize(
+    "out", ["", "\n", "hello\n", "12 13\n", "12;$(x)\n", "-1\n", "12\nhello\n", "\x1b[31m12\n"]
+)
+def test_any_other_answer_of_sbatch_is_not_understood(slurm: FakeSlurm, out: str) -> None:
+    slurm.answer("sbatch", out=out)
+    with pytest.raises(SlurmError, match="the answer of sbatch is not understood"):
+        submit(slurm)
+
+
+def test_a_refusal_is_told_from_no_answer(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm.answer("sbatch", err="sbatch: error: Invalid partition name specified\n", exit_code=1)
+    with pytest.raises(SlurmRefusedError, match="Invalid partition name specified"):
+        submit(slurm)
+    slurm.answer(
+        "sbatch",
+        err="sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
+        exit_code=1,
+    )
+    with pytest.raises(SlurmError, match="Socket timed out") as caught:
+        submit(slurm)
+    assert "may be in the queue" in caught.value.fix
+    monkeypatch.setattr(client, "SUBMIT_SECONDS", 0.2)
+    slurm.answer("sbatch", action="exec /bin/sleep 60")
+    with pytest.raises(SlurmError, match="did not answer"):
+        submit(slurm)
+
+
+def test_the_queue_is_asked_once_for_all_jobs(slurm: FakeSlurm) -> None:
+    slurm.queue("1 RUNNING", "2 PENDING Dependency", "3_0 PENDING Priority", "9 RUNNING")
+    found = find_jobs(["1", "2", "3_0", "3_1", "4"])
+    assert list(found) == ["1", "2", "3_0"]
+    assert [job.reason for job in found.values()] == ["", "Dependency", "Priority"]
+    assert found["1"].is_running and found["2"].is_waiting
+    assert found["1"].starts == datetime(2026, 3, 14, 15).timestamp()
+    assert found["2"].starts is None
+    (words,) = slurm.calls_of("squeue")
+    # The first one twice: one forgotten job alone would be an error.
+    assert "--jobs=1,2,3,4,1" in words
+
+
+def test_no_jobs_are_no_question(slurm: FakeSlurm) -> None:
+    assert find_jobs([]) == {}
+    assert slurm.calls == []
+
+
+def test_a_job_that_slurm_has_forgotten_is_no_error(slurm: FakeSlurm) -> None:
+    slurm.answer("squeue", err="slurm_load_jobs error: Invalid job id specified\n", exit_code=1)
+    assert find_jobs(["5"]) == {}
+
+
+def test_the_users_own_format_does_not_matter(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SQUEUE_FORMAT", "%i")
+    monkeypatch.setenv("SLURM_TIME_FORMAT", "relative")
+    slurm.answer("squeue", action=f"echo ${{SQUEUE_FORMAT-unset}} >{slurm.folder}/format")
+    own_jobs()
+    assert (slurm.folder / "format").read_text() == "unset\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["hello", "1|1|N/A|RUNNING|normal", "1|1|N/A|$(x)|p|q|a|b|c|d", "x|1|N/A|RUNNING|p|q|||r|n"],
+)
+def test_any_other_line_of_squeue_is_not_understood(slurm: FakeSlurm, line: str) -> None:
+    slurm.answer("squeue", out=f"{queue_line('1 RUNNING', 'x')}\n{line}\n")
+    with pytest.raises(SlurmError, match="the answer of squeue is not understood"):
+        own_jobs()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=30))
+def test_a_name_is_data_whatever_it_holds(name: str) -> None:
+    job = client._parse_line(queue_line("7 RUNNING", name))
+    assert (job.job, job.name, job.state) == ("7", name, "RUNNING")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.text(max_size=60))
+def test_no_line_makes_it_fall(line: str) -> None:
+    with pytest.raises(RunError, match="not understood") as caught:
+        # No text of hypothesis' own has nine bars in the right places.
+        client._parse_line(line)
+    assert str(caught.value).replace("\n", "").isprintable()
+
+
+def test_variables_that_overrule_the_script_are_left_out() -> None:
+    environ = {"SBATCH_PARTITION": "x", "SBATCH_ACCOUNT": "y", "SBATCH_WAIT": "1", "HOME": "/h"}
+    kept, dropped = script_environ(environ, {"partition": "large", "nodes": "2"})
+    assert kept == {"SBATCH_ACCOUNT": "y", "HOME": "/h"}
+    assert sorted(dropped) == ["SBATCH_PARTITION", "SBATCH_WAIT"]

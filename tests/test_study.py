@@ -1,0 +1,93 @@
+"""The study of the method: which runs it makes, and what it writes of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from hvdtrain.plan.decode import load_toml
+from hvdtrain.plan.recipe import load_recipe, make_schedule
+from hvdtrain.plan.record import EpochResult, EvaluationResult, Record
+from scripts.study import (
+    ROOT,
+    STUDY,
+    Run,
+    Study,
+    report_lines,
+    result_lines,
+    runs_of,
+    train_words,
+)
+from tests.collect.records import make_record
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return load_toml(STUDY / "study.toml", Study)
+
+
+def test_each_run_is_made_once_with_a_folder_of_its_own(study: Study) -> None:
+    runs = runs_of(study)
+    assert len({run.run_id for run in runs}) == len(runs)
+    # (a) has 2 recipes; (b) adds 2 to one of them; (c) has 4 at 5 batches. Three seeds each.
+    assert len(runs) == 3 * (2 + 2 + 4 * 5)
+
+
+def test_every_command_trains_the_global_batch_of_its_run(study: Study) -> None:
+    for run in runs_of(study):
+        words = train_words(study, run, "cifar10", "results")
+        options = dict(zip(words[2::2], words[3::2], strict=True))
+        passes = int(options["--rank-batch"]) * int(options["--accumulate"])
+        assert passes * study.ranks == run.batch
+        name = options["--recipe"]
+        recipe = load_recipe(str(ROOT / name) if name.endswith(".toml") else name)
+        assert make_schedule(recipe, run.batch, max(1, 10_000 // run.batch)).peak_lr > 0
+
+
+def test_a_batch_that_the_ranks_cannot_share_is_refused(study: Study) -> None:
+    run = Run(recipe="warm", batch=300, epochs=1, seed=1)
+    with pytest.raises(ValueError, match="300 is no multiple of 2 x 128"):
+        train_words(study, run, "cifar10", "results")
+
+
+def test_mean_spread_and_differences_are_those_of_the_seeds(study: Study) -> None:
+    records = {
+        **records_of("step-90", (0.30, 0.32, 0.34)),
+        **records_of("linear-90", (0.31, 0.35, 0.33)),
+    }
+    lines = list(result_lines(study, study.experiment[0], records))
+    assert lines[2:] == [
+        "| 256 | step-90 | 3 | 32.00 | 2.00 | 30.00 32.00 34.00 |  | 1.9000 |",
+        "| 256 | linear-90 | 3 | 33.00 | 2.00 | 31.00 35.00 33.00 | +1.00 +3.00 -1.00 | 1.9000 |",
+    ]
+
+
+def test_a_run_that_diverged_is_told_and_not_averaged(study: Study) -> None:
+    records = records_of("step-90", (0.30, 0.32, 0.34))
+    gone = "step-90-b256-e12-s2"
+    records[gone] = make_record(gone, status="diverged", failure="NaN", epoch_seconds=())
+    lines = list(result_lines(study, study.experiment[0], records))
+    assert lines[2] == "| 256 | step-90 | 3 | 32.00 | 2.83 | 30.00 diverged 34.00 |  | 1.9000 |"
+
+
+def test_the_report_counts_the_runs_and_gives_their_commands(study: Study) -> None:
+    lines = list(report_lines(study, records_of("step-90", (0.30, 0.32, 0.34))))
+    assert lines[2].startswith("3 of 72 runs")
+    commands = [line for line in lines if line.startswith("mpirun -n 2 hvdtrain train ")]
+    assert len(commands) == len(set(commands)) == 72
+
+
+def records_of(recipe: str, top1: tuple[float, ...]) -> dict[str, Record]:
+    records = {}
+    for seed, value in enumerate(top1, start=1):
+        run_id = f"{recipe}-b256-e12-s{seed}"
+        evaluation = EvaluationResult(count=2000, top1=value, top5=0.9, loss=1.9)
+        epoch = EpochResult(
+            epoch=12,
+            steps=39,
+            seconds=3,
+            training_loss=1.9,
+            learning_rate=0.0,
+            evaluation=evaluation,
+        )
+        records[run_id] = make_record(run_id, epochs=(epoch,))
+    return records
