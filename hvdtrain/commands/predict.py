@@ -87,7 +87,8 @@ class Basis:
 @click.option(
     "--validate",
     is_flag=True,
-    help="Show what was fitted: every row, its error, and its error when forecast from the others.",
+    help="Show every row, its error, its error when forecast from the others, and the fit as a "
+    "system file holds it.",
 )
 @systems_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object for each --nodes.")
@@ -175,7 +176,7 @@ def format_forecasts(plans: Sequence[RunPlan], forecasts: Sequence[Forecast]) ->
 
 
 def format_validation(basis: Basis) -> str:
-    """Every point with its errors, and the largest of each kind."""
+    """Every point with its errors, the largest of each kind, and the fit for a system file."""
     points = basis.points
     fitted = relative_errors(basis.step_time, points)
     alone = leave_one_out(points, basis.assumptions)
@@ -194,9 +195,8 @@ def format_validation(basis: Basis) -> str:
             )
         )
     rows.append(("largest", "", "", "", "", _largest(fitted), _largest(alone)))
-    return (
-        "\n".join([align(rows, rows[0][1:]), *_halves(basis), *_parameters(basis.step_time)]) + "\n"
-    )
+    lines = [*_halves(basis), "", *_as_toml(basis.step_time)]
+    return "\n".join([align(rows, rows[0][1:]), *lines, ""])
 
 
 def _halves(basis: Basis) -> list[str]:
@@ -215,15 +215,24 @@ def _halves(basis: Basis) -> list[str]:
     return lines
 
 
-def _parameters(step_time: StepTime) -> list[str]:
-    ring = step_time.ring
+def _as_toml(step_time: StepTime) -> list[str]:
+    """The fit as a system file holds it: render-job then has a forecast for the system."""
+    own = msgspec.to_builtins(step_time)
+    ring = own.pop("ring")
+    lines = ["[step_time]", *(f"{key} = {_toml_value(value)}" for key, value in own.items())]
     return [
-        f"compute: {step_time.fixed_seconds:.4f} s + {step_time.image_seconds:.5f} s for an image",
-        f"ring: {ring.hop_seconds:.2g} s for a message, {ring.transfer_seconds:.4f} s for the "
-        f"gradients, {ring.crowding_seconds:.4f} s more beyond {ring.section_nodes} "
-        f"{'node' if ring.section_nodes == 1 else 'nodes'}",
-        f"overlap: {step_time.overlap:.0%} of the backward pass",
+        *lines,
+        "",
+        "[step_time.ring]",
+        *(f"{key} = {value:.6g}" for key, value in ring.items()),
     ]
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    # A text in TOML is escaped as in JSON.
+    return msgspec.json.encode(value).decode()
 
 
 def _largest(errors: Sequence[float]) -> str:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from hvdtrain.commands.predict import command
 from hvdtrain.errors import InputError
 from hvdtrain.plan.steptime import Ring, StepTime
+from hvdtrain.resources import resource_folder
 from tests.collect.records import make_record, make_test_plan, write_record
 
 KEYS = (
@@ -162,6 +163,18 @@ def test_validation_shows_every_row_of_the_paper() -> None:
     assert all(abs(float(line.split()[-2])) <= 5 for line in rows)
     assert "odd rows forecast the even ones: within 6.6 %" in text
     assert "Table VI, row 4" in invoke("--system", "marenostrum4", "--validate").stdout
+
+
+def test_the_fit_can_be_put_into_a_system_file(tmp_path: Path) -> None:
+    results = write_runs(tmp_path / "results", GRID, noise=0.01)
+    words = ("--system", "lumi-c", "--fit", results)
+    text = invoke(*words, "--validate").stdout
+    shipped = (resource_folder("systems") / "lumi-c.toml").read_text()
+    (tmp_path / "lumi-c.toml").write_text(f"{shipped}\n{text[text.index('[step_time]') :]}")
+    stored = forecast("--system", "lumi-c", "--nodes", "8", "--systems-dir", str(tmp_path))
+    fitted = forecast(*words, "--nodes", "8")
+    for key in KEYS:
+        assert stored[key]["high"] == pytest.approx(fitted[key]["high"], rel=1e-4)
 
 
 def test_validation_of_own_runs(tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
 """Makes simgrid.json: the ring allreduce on a fat tree, message by message. Print it with
 
-    python3.11 -m venv simgrid-env
-    simgrid-env/bin/pip install simgrid==4.1
-    simgrid-env/bin/python -m tests.plan.reference.make_simgrid > tests/plan/reference/simgrid.json
+    apt-get install python3-simgrid
+    /usr/bin/python3 -m tests.plan.reference.make_simgrid > tests/plan/reference/simgrid.json
 
-from the top of the checkout; it takes a minute. The package is built from its source, which needs
-CMake, a C++ compiler and Boost; Debian's python3-simgrid, 3.32, is the same simulator and made the
-file that is kept.
+from the top of the checkout; it takes a minute. Debian 12 has SimGrid 3.32, for its own Python
+3.11. The registry has it as `simgrid`, to be built with CMake, a C++ compiler and Boost.
 
 The tree has the shape of Stampede2's: 28 nodes under a leaf switch, with 20 links up from it, all
 of 100 Gbit/s. Every node sends its part to the next one in the ring as soon as it has received the
