@@ -31,11 +31,15 @@ COMMANDS = {
     "schedule": Entry("schedule", "Show or draw the learning rate of a recipe."),
     "predict": Entry("predict", "Forecast how long a run will take."),
     "dry-run": Entry("dry_run", "Train for a few steps on this machine."),
+    "preflight": Entry("preflight", "Check the ranks and their nodes before a training."),
     "train": Entry("train", "What every rank runs."),
+    "attempt": Entry("attempt", "What a job does before and after its ranks."),
     "collapse": Entry("collapse", "Make models of an ensemble from a run's snapshots."),
     "ensemble": Entry("ensemble", "Average the predictions of the models of runs."),
     "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),
     "collect": Entry("collect", "Print the paper's tables from the records of runs."),
+    "plot": Entry("plot", "Draw the paper's figures, with your runs over them."),
+    "report": Entry("report", "Write one page of HTML about all runs, or show it live."),
     "doctor": Entry("doctor", "Check the installation and this machine."),
 }
 

@@ -13,8 +13,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # HVDTRAIN_REQUIRE=tf,ranks: what those tests need and this machine lacks is a failure, not a skip.
 REQUIRE = "HVDTRAIN_REQUIRE"
-MODULES = {"tf": ("tensorflow",), "ranks": ("tensorflow", "horovod", "mpi4py"), "slurm": ()}
-PROGRAMS = {"tf": (), "ranks": ("mpirun",), "slurm": ("munged", "slurmctld", "sbatch")}
+MODULES = {
+    "tf": ("tensorflow",),
+    "ranks": ("tensorflow", "horovod", "mpi4py"),
+    "slurm": (),
+    "browser": ("selenium",),
+}
+PROGRAMS = {
+    "tf": (),
+    "ranks": ("mpirun",),
+    "slurm": ("munged", "slurmctld", "sbatch"),
+    "browser": ("chromium", "chromedriver"),
+}
 
 
 def pytest_configure() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from hvdtrain.plan.datasource import DatasetInfo, DataSource
 from hvdtrain.plan.modelspec import ModelSpec
+from hvdtrain.plan.preflight import AllreduceTime, NodeSpeed, Preflight
 from hvdtrain.plan.recipe import load_recipe
-from hvdtrain.plan.record import Record, Versions
+from hvdtrain.plan.record import RankPlacement, Record, Versions
 from hvdtrain.plan.runplan import RunPlan, make_plan
 from hvdtrain.train.checkpoint import Checkpoint, RankState, RunState
 from hvdtrain.train.clock import ClockState
@@ -57,6 +58,40 @@ def sample_record(**changes: Any) -> Record:
         allreduce_share=0.05,
     )
     return msgspec.structs.replace(record, **changes)
+
+
+def sample_preflight(**changes: Any) -> Preflight:
+    """The report of two good ranks on two nodes."""
+    placement = (
+        RankPlacement(rank=0, host="n1", compute="0-63", communication="64", data="", horovod="64"),
+        RankPlacement(rank=1, host="n2", compute="0-63", communication="64", data="", horovod="64"),
+    )
+    report = Preflight(
+        started="2026-03-14T15:09:26+00:00",
+        seconds=11.5,
+        launcher="Slurm",
+        ranks=2,
+        hosts=("n1", "n2"),
+        versions=sample_record().versions,
+        plan_sha256="0" * 64,
+        fingerprint="",
+        reduction="CCL",
+        algorithm="ring (CCL_ALLREDUCE=ring)",
+        allreduce=(
+            AllreduceTime(bytes=4096, seconds=1e-3),
+            AllreduceTime(bytes=2**20, seconds=0.5),
+        ),
+        nodes=(
+            NodeSpeed(host="n1", gflop_per_second=1000.0, triad_gb_per_second=80.0),
+            NodeSpeed(host="n2", gflop_per_second=990.0, triad_gb_per_second=81.0),
+        ),
+        slow=(),
+        placement=placement,
+        attested=True,
+        faults=(),
+        exclude="",
+    )
+    return msgspec.structs.replace(report, **changes)
 
 
 def sample_checkpoint(step: int = 7, **changes: Any) -> Checkpoint:

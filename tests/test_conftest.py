@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parent
-INI = "[pytest]\nmarkers =\n    tf: t\n    ranks: r\n    slurm: s\n"
+INI = "[pytest]\nmarkers =\n    tf: t\n    ranks: r\n    slurm: s\n    browser: b\n"
 MARKED = "import pytest\n\n@pytest.mark.ranks\ndef test_needs_mpirun():\n    pass\n"
 
 
@@ -34,7 +34,7 @@ def run_marked(folder: Path, require: str) -> tuple[int, str]:
         ("", 0, "mpirun not installed"),
         ("tf", 0, "1 skipped"),
         ("tf,ranks", 4, "HVDTRAIN_REQUIRE asks for ranks, but"),
-        ("rank", 4, "rank is not one of tf, ranks, slurm"),
+        ("rank", 4, "rank is not one of tf, ranks, slurm, browser"),
     ],
 )
 def test_what_is_required_may_not_be_skipped(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -116,6 +117,7 @@ finally:
         ("status --results {results}", ""),
         ("predict --nodes 1536", "nodes"),
         ("cancel --all --results {results}", ""),
+        ("report {results} -o -", "<!DOCTYPE html>"),
     ],
 )
 def test_it_starts_without_the_training_stack(words: str, out: str, tmp_path: Path) -> None:
@@ -127,3 +129,26 @@ def test_it_starts_without_the_training_stack(words: str, out: str, tmp_path: Pa
     loaded = done.stderr.partition("loaded: ")[2].split()
     assert "hvdtrain" in loaded
     assert not {*HEAVY, "matplotlib", "numpy"} & set(loaded)
+
+
+def test_a_figure_is_drawn_without_the_training_stack(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", START, "plot", "scaling", "-o", str(tmp_path / "figure.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = done.stderr.partition("loaded: ")[2].split()
+    assert "matplotlib" in loaded
+    assert not HEAVY & set(loaded)
+
+
+def test_a_jobs_shell_does_not_wait_for_the_training_stack(tmp_path: Path) -> None:
+    words = ["attempt", "begin", "--results", str(tmp_path), "--run-id", "run"]
+    done = subprocess.run(
+        [sys.executable, "-c", START, *words],
+        env={**os.environ, "SLURM_JOB_ID": "7"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not HEAVY & set(done.stderr.partition("loaded: ")[2].split())

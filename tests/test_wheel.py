@@ -16,6 +16,7 @@ CARRIED = {
     "hvdtrain/systems": "hvdtrain/systems",
     "hvdtrain/recipes": "hvdtrain/recipes",
     "hvdtrain/collect/paper": "hvdtrain/collect/paper",
+    "hvdtrain/collect/report/templates": "hvdtrain/collect/report/templates",
     "templates": "hvdtrain/templates",
     "jobs": "hvdtrain/jobs",
 }

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 import msgspec
 
-from hvdtrain.collect.store import Malformed, list_results, read_file
+from hvdtrain.collect.store import Malformed, list_results, open_regular, read_file
+from hvdtrain.errors import InputError
 from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, SUBMISSION_FILE, Status
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.plan.runstate import Ended, Planned, Progress, RunFacts
@@ -90,10 +91,11 @@ def read_run(folder: Path) -> RunFacts | None:
     submission = _read(folder / SUBMISSION_FILE, _SUBMISSION, names, faults)
     plan = _read(folder / PLAN_FILE, _PLAN, names, faults)
     record = _read(folder / RECORD_FILE, _RECORD, names, faults)
+    planned = _planned(plan, faults)
     return RunFacts(
         run_id=folder.name,
         submission=submission,
-        planned=_planned(plan),
+        planned=planned,
         progress=read_progress(folder / METRICS_FILE) if METRICS_FILE in names else None,
         ended=_ended(record),
         fault="; ".join(faults),
@@ -103,7 +105,7 @@ def read_run(folder: Path) -> RunFacts | None:
 def read_progress(path: Path) -> Progress | None:
     """How far the metrics have come, from their last whole lines; None: there are none."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
             start = max(0, status.st_size - TAIL_BYTES)
             file.seek(start)
@@ -148,11 +150,16 @@ def _read(
     return found
 
 
-def _planned(plan: RunPlan | None) -> Planned | None:
+def _planned(plan: RunPlan | None, faults: list[str]) -> Planned | None:
     if plan is None:
         return None
+    try:
+        total_steps = plan.total_steps
+    except InputError as error:
+        faults.append(f"{PLAN_FILE}: {error.field}: {error.allowed}")
+        return None
     return Planned(
-        total_steps=plan.total_steps,
+        total_steps=total_steps,
         steps_per_epoch=plan.steps_per_epoch,
         global_batch=plan.global_batch,
     )

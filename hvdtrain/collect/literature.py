@@ -9,7 +9,12 @@ import msgspec
 from hvdtrain.collect.line_sheet import notes_of
 from hvdtrain.collect.match import is_papers_model
 from hvdtrain.collect.numbers import difference_percent, format_signed
-from hvdtrain.collect.paper import PaperColumn, PaperRow, PaperTable, load_paper_table
+from hvdtrain.collect.paper import (
+    PaperColumn,
+    PaperRow,
+    PaperTable,
+    load_paper_table,
+)
 from hvdtrain.collect.runs import Run
 from hvdtrain.collect.sheet import Column, Sheet, Value
 

@@ -22,6 +22,9 @@ RULESET = "4.0.0"
 TARGET_TOP1 = 0.759
 """What MLPerf calls success. Source: the rules of MLPerf Training 4.0, closed division."""
 
+# Beyond it, milliseconds are no longer what a log can hold.
+_LONGEST_SECONDS = 1000 * 365 * 86_400
+
 NOT_KNOWN = "not known: the record does not hold it"
 
 MISSING = (
@@ -72,6 +75,8 @@ def _check(record: Record) -> None:
             not is_papers_model(record.plan.model)
         ),
         "ImageNet-1K, and this is another data set": not is_imagenet(record.plan),
+        "a run from new weights, and this one began at a snapshot": record.plan.origin is not None,
+        "a run of less than a thousand years": not _wall_seconds(record) < _LONGEST_SECONDS,
         "a run with an evaluation": not any(epoch.evaluation for epoch in record.epochs),
     }
     for allowed, wrong in faults.items():
@@ -151,6 +156,10 @@ def _epoch(epoch: EpochResult, start: int) -> Iterator[Event]:
     yield Event(time_ms=trained, event_type="INTERVAL_START", key="eval_start", metadata=which)
     yield Event(time_ms=evaluated, key="eval_accuracy", value=top1, metadata=which)
     yield Event(time_ms=evaluated, event_type="INTERVAL_END", key="eval_stop", metadata=which)
+
+
+def _wall_seconds(record: Record) -> float:
+    return max(record.seconds, sum(map(_seconds_of, record.epochs)))
 
 
 def _seconds_of(epoch: EpochResult) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -20,7 +21,7 @@ T = TypeVar("T")
 # The record of 100,000 ranks is a tenth of this. A larger file is something else.
 _MAX_BYTES = 256 * 2**20
 # Above this, whole numbers are no longer exact in JSON readers, and nothing is that large.
-_MAX_IMAGES = 2**53
+_MAX_COUNT = 2**53
 _RECORD = msgspec.json.Decoder(Record)
 _PLAN = msgspec.json.Decoder(RunPlan)
 _ENSEMBLE = msgspec.json.Decoder(Ensemble)
@@ -101,7 +102,7 @@ def find_record(results: Path, run_id: str, option: str) -> Record:
         InputError: There is no such run, it has no record, or the record cannot be believed.
     """
     path = results / run_id / RECORD_FILE
-    if Path(run_id).name != run_id or not path.exists():
+    if Path(run_id).name != run_id or not os.path.exists(path):
         raise InputError(option, run_id, f"a run that ended, with its {RECORD_FILE} in {results}")
     record = _read_record(path)
     if isinstance(record, Malformed):
@@ -146,7 +147,7 @@ def _read_record(path: Path) -> Record | Malformed:
 
 def _plan_contradiction(plan: RunPlan) -> str | None:
     """Why a plan that fits its type was never made; None: nothing speaks against it."""
-    if plan.dataset.train_images > _MAX_IMAGES:
+    if plan.dataset.train_images > _MAX_COUNT:
         return "its plan has more training images than any data set"
     if plan.global_batch * plan.steps_per_epoch > plan.dataset.train_images:
         return "an epoch of its plan takes more images than the data set has"
@@ -157,6 +158,8 @@ def _contradiction(record: Record, folder: str) -> str | None:
     """Why a record that fits its type is still not true; None: nothing speaks against it."""
     if record.run_id != folder:
         return f"its run_id is {record.run_id!r}: a record belongs in the folder of its name"
+    if record.steps > _MAX_COUNT:
+        return "it made more steps than any run"
     if record.kind == "measured" and record.plan.source.kind == "synthetic":
         return "its kind is measured, and its plan has synthetic images"
     if record.status == "completed" and record.failure is not None:
@@ -167,7 +170,7 @@ def _contradiction(record: Record, folder: str) -> str | None:
 def read_file(path: Path, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
     """What is in a file of a run, or why it cannot be believed."""
     try:
-        data = _read_regular(path)
+        data = read_regular(path)
     except OSError as error:
         return Malformed(path=path, reason=_reason(error))
     if isinstance(data, Malformed):
@@ -181,19 +184,33 @@ def read_file(path: Path, decoder: msgspec.json.Decoder[T]) -> T | Malformed:
     return Malformed(path=path, reason=_newer_schema(data) or reason)
 
 
-def _read_regular(path: Path) -> bytes | Malformed:
-    """The bytes of a file, unless it is a pipe or a device, which would never end."""
-    with open(path, "rb", opener=_open_without_waiting) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            return Malformed(path=path, reason="not a regular file")
-        if status.st_size > _MAX_BYTES:
+def read_regular(path: Path) -> bytes | Malformed:
+    """The bytes of a file, unless it is a pipe or a device, which would never end.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > _MAX_BYTES:
             return Malformed(path=path, reason=f"larger than {_MAX_BYTES >> 20} MiB")
         return file.read()
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read it, unless it is a pipe or a device, which would never end.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file.
+    """
+    # A pipe would wait for somebody who writes to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        raise OSError(errno.EINVAL, "not a regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _newer_schema(data: bytes) -> str | None:

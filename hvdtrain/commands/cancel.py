@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from hvdtrain.collect.facts import read_runs
-from hvdtrain.commands.job_options import say
+from hvdtrain.commands.output import say
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.runstate import is_job_of
 from hvdtrain.plan.slurmjob import SlurmJob

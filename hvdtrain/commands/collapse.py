@@ -41,6 +41,11 @@ Example:
     show_default=True,
     help="Write one after every so many epochs, too.",
 )
+@click.option(
+    "--no-attest",
+    is_flag=True,
+    help="Go on though threads are not on the cores that the core map has for them.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files as well.")
 def command(
     run: Path,
@@ -51,6 +56,7 @@ def command(
     checkpoint_minutes: float,
     checkpoint_epochs: int,
     tensorboard: bool,
+    no_attest: bool,
 ) -> None:
     """Collapse the snapshots of the run in the folder RUN, as one rank among those of the run.
 
@@ -76,5 +82,6 @@ def command(
             checkpoint_minutes=checkpoint_minutes,
             checkpoint_epochs=checkpoint_epochs,
             tensorboard=tensorboard,
+            no_attest=no_attest,
         )
     )

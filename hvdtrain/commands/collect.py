@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,20 +10,18 @@ import click
 from hvdtrain.collect.compare import make_compare_sheet
 from hvdtrain.collect.formats import Format, format_sheets
 from hvdtrain.collect.groups import FIELDS, Field, make_group_sheet
-from hvdtrain.collect.literature import make_literature_sheet
 from hvdtrain.collect.mllog import MISSING, format_mllog
 from hvdtrain.collect.output import write_atomically
 from hvdtrain.collect.paper import TABLES, TableNumber
-from hvdtrain.collect.paper_tables import make_paper_sheet
+from hvdtrain.collect.paper_sheets import make_table_sheet
 from hvdtrain.collect.runs import Run, read_run
 from hvdtrain.collect.sheet import Sheet
-from hvdtrain.collect.snapshots import make_snapshot_sheet
-from hvdtrain.collect.store import Malformed, find_record, read_ensembles, read_results
+from hvdtrain.collect.store import Malformed, find_record
 from hvdtrain.collect.tables import Row, make_rows, make_sheet
-from hvdtrain.errors import InputError, RunError
+from hvdtrain.commands.good_runs import good_ensembles, good_runs, refuse_skipped, say
+from hvdtrain.errors import InputError
 from hvdtrain.plan.ensemble import Ensemble
 from hvdtrain.plan.record import Kind
-from hvdtrain.plan.text import printable
 
 
 @click.command(
@@ -103,7 +100,7 @@ def command(
     _check_views({"--table": number, "--group-by": fields, "--compare": second, "--mllog": mllog})
     if mllog is not None:
         _write(format_mllog(find_record(results, mllog, "--mllog")), output)
-        _say(f"an MLPerf log of the open division: {MISSING}")
+        say(f"an MLPerf log of the open division: {MISSING}")
         return
     collection = _Collection(only)
     runs = collection.read(results)
@@ -112,7 +109,7 @@ def command(
     elif number is not None:
         numbers = TABLES if number == "all" else (number,)
         ensembles = collection.read_ensembles(results) if "XI" in numbers else []
-        sheets = [_paper_sheet(each, runs, ensembles) for each in numbers]
+        sheets = [make_table_sheet(each, runs, ensembles) for each in numbers]
     elif fields:
         sheets = [make_group_sheet(runs, fields)]
     else:
@@ -135,18 +132,6 @@ def _write(text: str, output: Path | None) -> None:
         write_atomically(output, text)
 
 
-def _paper_sheet(
-    number: TableNumber, runs: list[Run], ensembles: list[tuple[str, Ensemble]]
-) -> Sheet[Any]:
-    match number:
-        case "X":
-            return make_literature_sheet(runs)
-        case "XI":
-            return make_snapshot_sheet(runs, ensembles)
-        case _:
-            return make_paper_sheet(number, runs)
-
-
 class _Collection:
     """The runs of one or two folders: what was kept, and what could not be believed."""
 
@@ -158,40 +143,20 @@ class _Collection:
     def read(self, results: Path) -> list[Run]:
         """The runs that can be believed and are asked for; the others are named."""
         before = self._good + len(self._skipped)
-        runs = list(self._believed(results))
+        runs = [read_run(found) for found in good_runs(results, self._skipped)]
+        self._good += len(runs)
         if self._good + len(self._skipped) == before:
-            _say(f"no runs in {results}: a run leaves a folder of its own there, with record.json")
+            say(f"no runs in {results}: a run leaves a folder of its own there, with record.json")
         return [run for run in runs if self._only is None or run.label == self._only]
 
     def read_ensembles(self, results: Path) -> list[tuple[str, Ensemble]]:
         """The ensembles that can be believed and are asked for; the others are named."""
-        good = []
-        for found in read_ensembles(results):
-            if isinstance(found, Malformed):
-                self._skip(found)
-            elif self._only is None or found[1].kind == self._only:
-                good.append(found)
-        return good
-
-    def _skip(self, found: Malformed) -> None:
-        self._skipped.append(found)
-        _say(f"skipped {found.path}: {found.reason}")
-
-    def _believed(self, results: Path) -> Iterator[Run]:
-        for found in read_results(results):
-            if isinstance(found, Malformed):
-                self._skip(found)
-            else:
-                self._good += 1
-                yield read_run(found)
+        found = good_ensembles(results, self._skipped)
+        return [one for one in found if self._only is None or one[1].kind == self._only]
 
     def finish(self) -> None:
         """Raise RunError if any run was skipped: the tables are right, and not whole."""
-        if self._skipped:
-            raise RunError(
-                f"{len(self._skipped)} of {len(self._skipped) + self._good} runs were skipped",
-                "repair or remove the files named above",
-            )
+        refuse_skipped(self._skipped, self._good)
 
 
 def _say_flags(sheets: list[Sheet[Any]]) -> None:
@@ -203,8 +168,4 @@ def _say_flags(sheets: list[Sheet[Any]]) -> None:
         if row.paper_flag is not None
     ]
     for flag in dict.fromkeys(flags):
-        _say(flag)
-
-
-def _say(text: str) -> None:
-    click.echo(f"hvdtrain: {printable(text)}", err=True)
+        say(flag)

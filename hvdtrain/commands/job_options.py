@@ -66,6 +66,18 @@ _REQUEST = (
         metavar="KEY",
         help="Leave out an #SBATCH directive. Can be repeated.",
     ),
+    click.option(
+        "--preflight/--no-preflight",
+        default=None,
+        help="Whether the ranks check each other and their nodes before they train. Default: they "
+        "do.",
+    ),
+    click.option(
+        "--attest/--no-attest",
+        default=None,
+        help="Whether a thread that is not where the core map has it ends the job. Default: it "
+        "does.",
+    ),
     click.option("--template", help="Name of a shipped template, or path of your own."),
     click.option("--hvdtrain", help="Path of hvdtrain on the cluster. Default: this installation."),
     systems_option,
@@ -166,11 +178,6 @@ def make_request(planner: Planner, job_file: Path | None) -> JobRequest:
     """
     request = JobRequest() if job_file is None else load_toml(job_file, JobRequest)
     return planner.override(request)
-
-
-def say(text: str) -> None:
-    """A line for people."""
-    print(f"hvdtrain: {text}", file=sys.stderr, flush=True)
 
 
 def explain(plan: JobPlan) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from hvdtrain.commands.columns import align
+from hvdtrain.commands.output import align
 from hvdtrain.commands.systems_option import systems_folder, systems_option
 from hvdtrain.errors import InputError
 from hvdtrain.plan.fit import (

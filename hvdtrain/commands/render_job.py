@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from hvdtrain.commands import job_options as job
+from hvdtrain.commands.output import say
 from hvdtrain.plan.job import JobPlan
 
 _EXAMPLE = """\b
@@ -41,7 +42,7 @@ def command(
     plan = planner.plan(job.make_request(planner, job_file))
     output = _to_json(plan) if as_json else _to_script(plan)
     for note in plan.notes:
-        job.say(f"note: {note}")
+        say(f"note: {note}")
     if explain:
         job.explain(plan)
     # Bytes, because a path may hold letters that the terminal's encoding does not have.

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
 from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.recipe import load_recipe, make_schedule
 from hvdtrain.plan.runplan import steps_in_epoch
@@ -64,11 +65,9 @@ def command(
     schedule = make_schedule(loaded, global_batch, steps_per_epoch)
     if plot is not None:
         # matplotlib takes longer to import than all the rest of the command to run.
-        from hvdtrain.commands.schedule_plot import plot_schedule
+        from hvdtrain.collect.figures.drawing import write_figure
 
-        plot_schedule(
-            schedule, steps_per_epoch, f"{loaded.title}\nglobal batch {global_batch}", plot
-        )
+        write_figure(make_paper_schedule_figure(loaded, global_batch), plot, "--plot")
         click.echo(f"wrote {plot}", err=True)
     if as_json:
         points = make_points(schedule, steps_per_epoch, every or steps_per_epoch)

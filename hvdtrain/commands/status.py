@@ -13,8 +13,7 @@ import click
 import msgspec
 
 from hvdtrain.collect.facts import read_run, read_runs
-from hvdtrain.commands.columns import align
-from hvdtrain.commands.job_options import say
+from hvdtrain.commands.output import align, say
 from hvdtrain.errors import InputError
 from hvdtrain.plan.runstate import ACTIVE, RunFacts, RunStatus, judge_run
 from hvdtrain.plan.slurmjob import SlurmJob

@@ -13,8 +13,10 @@ import click
 import msgspec
 
 from hvdtrain.commands import job_options as job
+from hvdtrain.commands.output import say
 from hvdtrain.errors import InputError
 from hvdtrain.plan.job import JobPlan
+from hvdtrain.plan.jobrequest import JobRequest
 from hvdtrain.plan.runstate import is_job_of
 from hvdtrain.plan.submission import (
     MOST_JOBS,
@@ -85,14 +87,14 @@ def command(
     submission = make_submission(plan, run_id, now.isoformat(timespec="seconds"), chain or 1)
     environ, dropped = script_environ(os.environ, plan.directives)
     for note in (*plan.notes, *_ignored(dropped)):
-        job.say(f"note: {note}")
+        say(f"note: {note}")
     if explain:
         job.explain(plan)
     if dry_run:
-        job.say(f"would submit {describe(submission)}{f', after {after}' if after else ''}")
+        say(f"would submit {describe(submission)}{f', after {after}' if after else ''}")
         _print(_to_json(submission) if as_json else script)
         return
-    job.say(f"submitting {describe(submission)}")
+    say(f"submitting {describe(submission)}")
     submission = submit_chain(
         results,
         submission,
@@ -103,10 +105,10 @@ def command(
     )
     if as_json:
         _print(_to_json(submission))
-    job.say(f"kept in {results / run_id}; see `hvdtrain status {run_id}`")
+    say(f"kept in {results / run_id}; see `hvdtrain status {run_id}`")
 
 
-def with_results(request: Any) -> Any:
+def with_results(request: JobRequest) -> JobRequest:
     """The request with the whole path of its results: the job may start in another folder."""
     return msgspec.structs.replace(request, results=os.path.abspath(request.results))
 
@@ -149,7 +151,7 @@ def find_last_jobs(after: str | None, results: Path) -> tuple[str, ...]:
     last = submission.jobs[-1]
     found = find_jobs([last]).get(last)
     if found is None or not found.is_active or not is_job_of(submission, found):
-        job.say(f"note: {after} has ended: there is nothing to wait for")
+        say(f"note: {after} has ended: there is nothing to wait for")
         return ()
     return (last,)
 

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from hvdtrain.commands import job_options as job
-from hvdtrain.commands.columns import align
+from hvdtrain.commands.output import align, say
 from hvdtrain.commands.sweep_rows import Entry, batches, plan_row, within_limits
 from hvdtrain.errors import InputError
 from hvdtrain.plan.record import SCRIPT_FILE
@@ -87,12 +87,12 @@ def command(
             _submit(sweep, batch)
             now += len(batch)
     finally:
-        job.say(
+        say(
             f"{sweep.name}: {len(entries)} rows, {len(entries) - len(missing)} submitted earlier, "
             f"{now} now, {len(missing) - now} left"
         )
     if now < len(missing):
-        job.say("call the same command again when some of these jobs have ended")
+        say("call the same command again when some of these jobs have ended")
 
 
 def _say_notes(entries: Sequence[Entry]) -> None:
@@ -104,7 +104,7 @@ def _say_notes(entries: Sequence[Entry]) -> None:
     for note, names in rows.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         about = "" if len(names) == len(entries) else f"{names[0]}{more}: "
-        job.say(f"note: {about}{note}")
+        say(f"note: {about}{note}")
 
 
 def _submit(sweep: Sweep, batch: Sequence[Entry]) -> None:
@@ -112,7 +112,7 @@ def _submit(sweep: Sweep, batch: Sequence[Entry]) -> None:
     results = Path(first.request.results)
     environ, dropped = script_environ(os.environ, first.directives)
     for name in dropped:
-        job.say(f"note: {name} is set and would overrule the script: it is left out")
+        say(f"note: {name} is set and would overrule the script: it is left out")
     if len(batch) == 1:
         submit_chain(
             results,

@@ -137,7 +137,8 @@ def batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     for entry in entries:
         slurm, own = entry.plan.slurm, {**entry.plan.directives, "job-name": ""}
         alone = "array" in slurm.forbidden or entry.submission.chain > 1
-        key = entry.row.run_id if alone else f"{entry.plan.system.name} {own}"
+        same = f"{entry.plan.system.name} {own} {entry.plan.request.results}"
+        key = entry.row.run_id if alone else same
         groups.setdefault(key, []).append(entry)
     for group in groups.values():
         size = group[0].plan.slurm.max_array_tasks

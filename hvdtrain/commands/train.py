@@ -77,6 +77,11 @@ Example:
     is_flag=True,
     help="Continue a run though the recipe, the data, the batch or the number of ranks changed.",
 )
+@click.option(
+    "--no-attest",
+    is_flag=True,
+    help="Go on though threads are not on the cores that the core map has for them.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files as well.")
 def command(
     system: str,
@@ -101,6 +106,7 @@ def command(
     checkpoint_epochs: int,
     allow_change: bool,
     tensorboard: bool,
+    no_attest: bool,
 ) -> None:
     """Train as one rank. Started by mpirun, srun or ibrun it joins the others; alone it is one.
 
@@ -141,5 +147,6 @@ def command(
             checkpoint_epochs=checkpoint_epochs,
             allow_change=allow_change,
             tensorboard=tensorboard,
+            no_attest=no_attest,
         )
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,14 @@ def plan_changes(old: RunPlan, new: RunPlan) -> list[str]:
     for plan in (before, after):
         del plan["source"]["path"]
     return list(_differences("", before, after))
+
+
+def plan_sha256(plan: RunPlan) -> str:
+    """The same for two plans that differ in nothing but the folder of the data."""
+    source = msgspec.structs.replace(plan.source, path="")
+    return hashlib.sha256(
+        msgspec.json.encode(msgspec.structs.replace(plan, source=source), order="deterministic")
+    ).hexdigest()
 
 
 def _differences(path: str, before: Any, after: Any) -> Iterator[str]:

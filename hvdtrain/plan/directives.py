@@ -15,6 +15,7 @@ def make_directives(
     ranks_per_node: int,
     placement: Placement,
     job_name: str,
+    notice_seconds: int,
 ) -> dict[str, str]:
     """The directives in the order of the script; "" is a bare flag.
 
@@ -47,6 +48,8 @@ def make_directives(
         # A restarted job goes on in the same file.
         "open-mode": "append",
         "requeue": "" if slurm.requeue else None,
+        # To the batch shell, which tells the ranks.
+        "signal": f"B:USR1@{notice_seconds}",
         **slurm.directives,
         **request.set_directives,
     }

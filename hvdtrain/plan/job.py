@@ -9,6 +9,7 @@ import msgspec
 
 from hvdtrain.errors import InputError
 from hvdtrain.plan.affinity import CoreMap, default_comm_cores, make_core_map
+from hvdtrain.plan.attempt import notice_seconds
 from hvdtrain.plan.datasource import (
     IMAGENET_TRAIN_IMAGES,
     IMAGENET_VALIDATION_IMAGES,
@@ -111,6 +112,7 @@ def make_job(request: JobRequest, system: System, origin: Origin) -> JobPlan:
         walltime_min=request.walltime_min,
         forecast_min=forecast.walltime_min if forecast else None,
     )
+    notice = notice_seconds(run, forecast, placement.walltime_min)
     job_name = request.job_name or f"hvdtrain-{system.name}-{nodes}n-b{run.global_batch}"
     return JobPlan(
         request=request,
@@ -124,7 +126,9 @@ def make_job(request: JobRequest, system: System, origin: Origin) -> JobPlan:
         core_map=core_map,
         layers=make_settings(core_map, slurm.mpi, itex=system.node.avx512 == "full"),
         forecast=forecast,
-        directives=make_directives(system, request, run.ranks_per_node, placement, job_name),
+        directives=make_directives(
+            system, request, run.ranks_per_node, placement, job_name, notice
+        ),
         job_name=job_name,
         template=request.template or slurm.template,
         notes=_notes(request, system, placement, forecast),

@@ -63,6 +63,8 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         job_name: Slurm's job name, also the beginning of the run's folder.
         results: Folder of the results.
         comm_cores: Cores of a node that only communicate.
+        preflight: Whether the ranks check each other and their nodes before they train.
+        attest: Whether a thread that is not where the core map has it ends the job.
         template: Name of a shipped template, or path of a file.
         set_directives: #SBATCH directives to add or replace, long names; "" is a bare flag.
         unset_directives: #SBATCH directives to leave out.
@@ -84,6 +86,8 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     job_name: str | None = None
     results: str = "results"
     comm_cores: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+    preflight: bool = True
+    attest: bool = True
     template: str | None = None
     set_directives: dict[str, str] = msgspec.field(default_factory=dict, name="set")
     unset_directives: tuple[str, ...] = msgspec.field(default=(), name="unset")

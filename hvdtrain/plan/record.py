@@ -31,6 +31,23 @@ Reduction = Literal["MPI", "CCL", "GLOO", "none"]
 Seconds = Annotated[float, Meta(ge=0)]
 
 
+class Straggler(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A rank for which the others waited: see `hvdtrain.plan.slow` for the rule.
+
+    Attributes:
+        rank: Rank.
+        host: Name of its node.
+        seconds: From the beginning of an update to this rank's last gradient, mean over the
+            updates of the epoch: waiting for data and computing, without the reduction.
+        ratio: These seconds divided by the median of the other ranks'.
+    """
+
+    rank: Count
+    host: str
+    seconds: Seconds
+    ratio: Annotated[float, Meta(gt=0)]
+
+
 class EpochResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One epoch, or the part of one that was run.
 
@@ -42,6 +59,7 @@ class EpochResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         learning_rate: Rate of the last step.
         evaluation: None when none was made.
         evaluation_seconds: Wall time of the evaluation; 0 when none was made.
+        stragglers: Ranks for which the others waited, slowest first.
     """
 
     epoch: Annotated[int, Meta(ge=1)]
@@ -51,6 +69,7 @@ class EpochResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     learning_rate: float
     evaluation: EvaluationResult | None = None
     evaluation_seconds: Seconds = 0.0
+    stragglers: tuple[Straggler, ...] = ()
 
 
 class RankPlacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,6 +81,7 @@ class RankPlacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         compute: Processor ids of the compute threads, as `0-63`.
         communication: Of Horovod's and oneCCL's threads.
         data: Of the data-loading threads.
+        horovod: Of Horovod's own thread alone.
     """
 
     rank: Count
@@ -69,6 +89,7 @@ class RankPlacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     compute: str
     communication: str
     data: str
+    horovod: str = ""
 
 
 class Versions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -10,6 +10,7 @@ from hvdtrain.units import format_cpu_list
 
 COMPUTE_CPUS = "HVDTRAIN_COMPUTE_CPUS"
 COMM_CPUS = "HVDTRAIN_COMM_CPUS"
+HOROVOD_CPUS = "HVDTRAIN_HOROVOD_CPUS"
 DATA_CPUS = "HVDTRAIN_DATA_CPUS"
 
 
@@ -75,6 +76,7 @@ def _own_layer(core_map: CoreMap) -> Layer:
         (
             Setting(COMPUTE_CPUS, _per_rank([rank.compute for rank in ranks]), True),
             Setting(COMM_CPUS, _per_rank([rank.comm for rank in ranks]), True),
+            Setting(HOROVOD_CPUS, _per_rank([(rank.horovod,) for rank in ranks]), True),
             Setting(DATA_CPUS, _per_rank([rank.data for rank in ranks]), True),
         ),
     )

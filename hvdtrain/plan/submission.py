@@ -40,7 +40,7 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         request: What was asked for.
         nodes: Nodes of each job.
         global_batch: Images of an update.
-        total_steps: Planned updates.
+        total_steps: Planned updates, on the data set that the paper used.
         walltime_min: Minutes that each job may take.
         forecast_minutes: Minutes that the whole run will take; None: nothing is known.
         chain: Jobs that were wanted.

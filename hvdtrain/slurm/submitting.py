@@ -14,7 +14,6 @@ from hvdtrain.slurm.client import (
     Accepted,
     SlurmError,
     SlurmMissingError,
-    SlurmRefusedError,
     submit_script,
 )
 from hvdtrain.slurm.runfolder import discard_run, reserve_run, write_submission
@@ -111,23 +110,21 @@ def _with_job(submission: Submission, accepted: Accepted, job: str) -> Submissio
 def _give_up(folders: Sequence[Path], error: RunError, submission: Submission, number: int) -> None:
     """Leave a clear state, and say in the error what it is."""
     run = f"the run {submission.run_id}" if len(folders) == 1 else f"{len(folders)} runs"
-    nothing = isinstance(error, SlurmRefusedError | SlurmMissingError) or not isinstance(
-        error, SlurmError
-    )
-    if nothing and number == 1:
+    unclear = isinstance(error, SlurmError) and not isinstance(error, SlurmMissingError)
+    known = f"{number - 1} of {submission.chain} jobs of {run} were submitted"
+    if not unclear and number == 1:
         for folder in folders:
             discard_run(folder)
-    elif nothing:
+    elif not unclear:
+        error.fix = f"{known}: let them run, or hvdtrain cancel {submission.run_id}"
+    elif number == 1:
         error.fix = (
-            f"{number - 1} of {submission.chain} jobs of {run} were submitted: "
-            f"`hvdtrain cancel {submission.run_id}`, or let them run"
+            f"{run} may be in the queue or not, and hvdtrain status calls it unclear: look for "
+            f"{submission.job_name} in squeue. When there is none, remove "
+            f"{' '.join(map(str, folders))}"
         )
     else:
-        error.fix = (
-            f"job {number} of {run} may be in the queue or not: look for {submission.job_name} "
-            "in squeue; `hvdtrain status` calls a run unclear of which no job is known. Remove "
-            f"{folders[0] if folders else 'its folder'} when there is none"
-        )
+        error.fix = f"{known}, and one more may be: look for {submission.job_name} in squeue"
 
 
 def _keep(folder: Path, submission: Submission) -> None:

@@ -190,6 +190,11 @@ def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, damaged
 
 
+def newest_step(folder: Path) -> int:
+    """Step of the newest checkpoint in a folder, whole or not; 0: there is none."""
+    return max((step for step, _ in _find(folder)), default=0)
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read one file.
 
@@ -227,7 +232,7 @@ def _find(folder: Path) -> list[tuple[int, Path]]:
     """Steps and files of the checkpoints in a folder, the newest first."""
     try:
         names = os.listdir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     matches = filter(None, map(_NAME.fullmatch, names))
     return sorted(((int(match[1]), folder / match[0]) for match in matches), reverse=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -37,6 +38,7 @@ class StepClock:
     _counted: int = 0
     _seconds: float = 0.0
     _exposed_seconds: float = 0.0
+    _epoch_own: list[float] = field(default_factory=list)
 
     @classmethod
     def restored(cls, state: ClockState) -> StepClock:
@@ -68,6 +70,15 @@ class StepClock:
             self._counted += 1
             self._seconds += seconds
             self._exposed_seconds += exposed_seconds
+            self._epoch_own.append(seconds - exposed_seconds)
+
+    def take_own_seconds(self) -> float | None:
+        """Mean seconds of an update before its reduction, since the last call or the start.
+
+        None when no update after the warm-up was made since.
+        """
+        own, self._epoch_own = self._epoch_own, []
+        return math.fsum(own) / len(own) if own else None
 
     @property
     def mean_seconds(self) -> float | None:

@@ -13,6 +13,8 @@ import msgspec
 
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.decode import load_json
+from hvdtrain.plan.metrics import MetricsLine
+from hvdtrain.plan.preflight import PREFLIGHT_FILE, Preflight
 from hvdtrain.plan.record import (
     METRICS_FILE,
     PLAN_FILE,
@@ -23,35 +25,8 @@ from hvdtrain.plan.record import (
 )
 from hvdtrain.plan.runplan import RunPlan
 
-
-class MetricsLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One line of metrics.jsonl: a step, or an epoch's evaluation.
-
-    Attributes:
-        step: Updates made so far.
-        epoch: Counted from 1.
-        seconds: Since the training started.
-        learning_rate: Of the last update.
-        loss: Training loss of the last update, mean over the ranks; None on an evaluation.
-        step_seconds: Of the last update.
-        allreduce_seconds: The part of it that waited for the reduction, on rank 0.
-        top1: Of the evaluation; None on a step.
-        top5: Of the evaluation; None on a step.
-        evaluation_loss: Of the evaluation; None on a step.
-        count: Images of the evaluation; None on a step.
-    """
-
-    step: int
-    epoch: int
-    seconds: float
-    learning_rate: float
-    loss: float | None = None
-    step_seconds: float | None = None
-    allreduce_seconds: float | None = None
-    top1: float | None = None
-    top5: float | None = None
-    evaluation_loss: float | None = None
-    count: int | None = None
+BEFORE_THE_RUN = (PREFLIGHT_FILE, SCRIPT_FILE, SUBMISSION_FILE)
+"""What a run's folder may hold before the run begins."""
 
 
 class RunFolder:
@@ -72,10 +47,9 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             # A run that was cut off before its plan was there leaves a hidden file, if any; one
-            # that was submitted waits with its script.
+            # that was submitted waits with its script, and its preflight has left a report.
             taken = any(
-                not name.startswith(".") and name not in (SCRIPT_FILE, SUBMISSION_FILE)
-                for name in os.listdir(path)
+                not name.startswith(".") and name not in BEFORE_THE_RUN for name in os.listdir(path)
             )
         except FileExistsError:
             taken = True
@@ -88,6 +62,19 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"{path / PLAN_FILE} cannot be written: {error.strerror}") from None
         return cls(path)
+
+    def keep_preflight(self, report: Preflight) -> None:
+        """Write the report of a preflight, in place of that of an earlier start of the run.
+
+        Raises:
+            RunError: It cannot be written.
+        """
+        path = self.path / PREFLIGHT_FILE
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _replace(path, msgspec.json.format(msgspec.json.encode(report)))
+        except OSError as error:
+            raise RunError(f"{path} cannot be written: {error.strerror}") from None
 
     @property
     def holds_run(self) -> bool:

@@ -1,7 +1,9 @@
-"""Signals that end a run in order: SIGTERM and SIGUSR1 from a scheduler, SIGINT from a person.
+"""What ends a run in order: SIGTERM and SIGUSR1 from a scheduler, SIGINT from a person, a file.
 
 A handler only takes note. The ranks get a signal at different times, or only one of them gets it,
-so they agree on a last step (see `keeper`), write a checkpoint and leave together.
+so they agree on a last step (see `keeper`), write a checkpoint and leave together. A job's script
+uses the file, because launchers do different things with a signal: srun passes SIGUSR1 on, Intel's
+mpirun dies of it and leaves its ranks alone.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 INTERRUPTED_EXIT_CODE = 85
@@ -23,6 +27,29 @@ class Interrupted(BaseException):
 
     No `except Exception` on the way can swallow it.
     """
+
+
+class StopFile:
+    """A file that asks the run to stop by being there.
+
+    Args:
+        path: Of the file.
+        seconds: How often it is looked for, at most: the folder may be on the other side of a
+            network, and a step may take a few milliseconds.
+    """
+
+    def __init__(self, path: Path, seconds: float = 1.0) -> None:
+        self._path = path
+        self._seconds = seconds
+        self._next = time.monotonic()
+
+    def is_there(self) -> bool:
+        """Whether it is, as far as it was looked for."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return self._path.exists()
 
 
 class SignalNote:

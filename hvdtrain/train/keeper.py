@@ -51,6 +51,7 @@ class Keeper:
         interval: When to save.
         agreement: Over all ranks.
         note: Where this rank's signal appears.
+        stop_asked: Whether this rank has been asked to stop in another way.
         save: Writes a checkpoint. Collective.
         keeps_time: Whether this rank's clock decides; that of one rank must.
     """
@@ -60,12 +61,14 @@ class Keeper:
         interval: CheckpointInterval,
         agreement: Agreement,
         note: SignalNote,
+        stop_asked: Callable[[], bool],
         save: Callable[[], None],
         keeps_time: bool,
     ) -> None:
         self._interval = interval
         self._agreement = agreement
         self._note = note
+        self._stop_asked = stop_asked
         self._save = save
         self._keeps_time = keeps_time
         self._saved = time.monotonic()
@@ -78,15 +81,15 @@ class Keeper:
         """After every step.
 
         Raises:
-            Interrupted: A rank got a signal. The checkpoint is there.
+            Interrupted: A rank was asked to stop. The checkpoint is there.
         """
         wish = self._agreement.result()
         if wish == GO_ON:
             return
         self._save_now()
-        if wish > SAVE:
-            name = signal.Signals(wish - STOP).name
-            raise Interrupted(f"the run was ended by {name}; it can be continued")
+        if wish >= STOP:
+            asked = signal.Signals(wish - STOP).name if wish > STOP else "its stop file"
+            raise Interrupted(f"the run was ended by {asked}; it can be continued")
 
     def epoch_ends(self, epoch: int) -> None:
         """After the evaluation of every epoch, counted from 1, but the last one's."""
@@ -96,6 +99,8 @@ class Keeper:
     def _wish(self) -> int:
         if self._note.number is not None:
             return STOP + self._note.number
+        if self._stop_asked():
+            return STOP
         due = time.monotonic() - self._saved >= self._interval.seconds
         return SAVE if due and self._keeps_time else GO_ON
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -72,3 +74,30 @@ def read_launch(environ: Mapping[str, str]) -> Launch:
             )
         return launch
     return Launch("no launcher", 0, 1, 0)
+
+
+def host_name(environ: Mapping[str, str], launch: Launch, host: str) -> str:
+    """The name of this process's node.
+
+    Slurm's own name for it is that which can be excluded, but only srun gives each process its
+    node's: what mpirun starts has inherited the name of the first node.
+
+    Args:
+        environ: Of this process.
+        launch: Its place in the world.
+        host: What the node calls itself.
+    """
+    place = (environ.get("SLURM_PROCID"), environ.get("SLURM_STEP_NUM_TASKS"))
+    started_by_srun = place == (str(launch.rank), str(launch.ranks))
+    return environ.get("SLURMD_NODENAME", host) if started_by_srun else host
+
+
+def abort_job(environ: Mapping[str, str]) -> None:
+    """Ask Intel's mpirun to end all ranks, as MPI_Abort does. For a process whose MPI hangs.
+
+    Others end the ranks when one has failed; this one waits for those that have not joined yet.
+    """
+    if "I_MPI_HYDRA_UUID" in environ and "PMI_FD" in environ:
+        # Source: the wire protocol of PMI 1, which MPICH and Intel MPI share.
+        with contextlib.suppress(OSError, ValueError):
+            os.write(int(environ["PMI_FD"]), b"cmd=abort exitcode=1\n")

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import tensorflow as tf
 
 from hvdtrain.errors import RunError
-from hvdtrain.plan.record import EpochResult, EvaluationResult
+from hvdtrain.plan.metrics import MetricsLine
+from hvdtrain.plan.record import EpochResult, EvaluationResult, Straggler
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.clock import StepClock
-from hvdtrain.train.folder import MetricsLine
 from hvdtrain.train.keeper import Keeper
 from hvdtrain.train.progress import Reporter
 from hvdtrain.train.step import TrainStep
@@ -87,6 +87,9 @@ class Hooks:
         keeper: Writes checkpoints and stops the run where it is asked to. Collective.
         keep: Keeps a snapshot. Collective.
         gather: The value of every rank, in order of rank. Collective.
+        find_stragglers: Names the ranks for which the others waited, from this rank's mean
+            seconds of an update before its reduction. Collective.
+        look_at_threads: Called once, after the first update, when all threads exist. Collective.
     """
 
     evaluate: Callable[[], EvaluationResult]
@@ -95,6 +98,8 @@ class Hooks:
     keeper: Keeper
     keep: Callable[[Snapshot], None]
     gather: Callable[[bool], list[bool]]
+    find_stragglers: Callable[[float | None], tuple[Straggler, ...]]
+    look_at_threads: Callable[[], None]
 
 
 class TrainingLoop:
@@ -126,6 +131,7 @@ class TrainingLoop:
         self._hooks = hooks
         self._journey = journey
         self._started = time.perf_counter() - journey.seconds
+        self._first_step = journey.step
 
     def run(self) -> None:
         """Train.
@@ -151,6 +157,8 @@ class TrainingLoop:
             self._hooks.keeper.step_begins()
             journey.losses.append(self._run_step(epoch, number))
             journey.step = number + 1
+            if number == self._first_step:
+                self._hooks.look_at_threads()
             journey.epoch_seconds = time.perf_counter() - begin
             journey.seconds = time.perf_counter() - self._started
             if journey.step < end:
@@ -158,6 +166,8 @@ class TrainingLoop:
                 begin += self._keep_midway(epoch)
             self._hooks.keeper.step_ends()
         trained = time.perf_counter()
+        stragglers = self._hooks.find_stragglers(journey.clock.take_own_seconds())
+        evaluating = time.perf_counter()
         evaluation = self._evaluate(epoch)
         evaluated = time.perf_counter()
         result = EpochResult(
@@ -167,7 +177,8 @@ class TrainingLoop:
             training_loss=math.fsum(journey.losses) / len(journey.losses),
             learning_rate=self._schedule.learning_rate(end - 1),
             evaluation=evaluation,
-            evaluation_seconds=evaluated - trained,
+            evaluation_seconds=evaluated - evaluating,
+            stragglers=stragglers,
         )
         journey.epochs.append(result)
         journey.losses, journey.epoch_seconds = [], 0.0
@@ -235,6 +246,7 @@ class TrainingLoop:
                 top5=evaluation.top5,
                 evaluation_loss=evaluation.loss,
                 count=evaluation.count,
+                stragglers=result.stragglers,
             )
         )
         self._hooks.reporter.say(

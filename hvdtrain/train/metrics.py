@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from hvdtrain.train.folder import MetricsLine, RunFolder
+from hvdtrain.plan.metrics import MetricsLine
+from hvdtrain.train.folder import RunFolder
 
 Log = Callable[[MetricsLine], None]
 

@@ -14,11 +14,13 @@ class RunOptions:
         checkpoint_minutes: At most so many minutes of work are lost.
         checkpoint_epochs: A checkpoint is also written after every so many epochs.
         tensorboard: Whether to write TensorBoard's event files as well.
+        no_attest: Whether to go on though threads are not where the core map has them.
     """
 
     checkpoint_minutes: float
     checkpoint_epochs: int
     tensorboard: bool
+    no_attest: bool
 
 
 @dataclass(frozen=True, kw_only=True)

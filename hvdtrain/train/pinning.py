@@ -8,29 +8,29 @@ threads on the cores it was given.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from hvdtrain.errors import RunError
-from hvdtrain.plan.settings import COMPUTE_CPUS, DATA_CPUS, kmp_affinity
+from hvdtrain.plan.affinity import RankCores
+from hvdtrain.plan.settings import (
+    COMM_CPUS,
+    COMPUTE_CPUS,
+    DATA_CPUS,
+    HOROVOD_CPUS,
+    kmp_affinity,
+)
 from hvdtrain.units import format_cpu_list, parse_cpu_list
 
 T = TypeVar("T")
 TASKS = Path("/proc/self/task")
 
 
-@dataclass(frozen=True)
-class RankPins:
-    """Processor ids of this rank's compute and data-loading threads."""
-
-    compute: tuple[int, ...]
-    data: tuple[int, ...]
-
-
-def read_pins(environ: Mapping[str, str], local_rank: int) -> RankPins | None:
+def read_pins(environ: Mapping[str, str], local_rank: int) -> RankCores | None:
     """This rank's entry in the core map of the environment; None when there is no map.
 
     Raises:
@@ -38,15 +38,19 @@ def read_pins(environ: Mapping[str, str], local_rank: int) -> RankPins | None:
     """
     if COMPUTE_CPUS not in environ:
         return None
-    return RankPins(
+    return RankCores(
         compute=_entry(environ, COMPUTE_CPUS, local_rank),
+        comm=_entry(environ, COMM_CPUS, local_rank, may_be_empty=True),
+        horovod=_entry(environ, HOROVOD_CPUS, local_rank)[0],
         data=_entry(environ, DATA_CPUS, local_rank),
     )
 
 
-def _entry(environ: Mapping[str, str], name: str, local_rank: int) -> tuple[int, ...]:
+def _entry(
+    environ: Mapping[str, str], name: str, local_rank: int, may_be_empty: bool = False
+) -> tuple[int, ...]:
     lists = environ.get(name, "").split(":")
-    if local_rank >= len(lists) or not lists[local_rank]:
+    if local_rank >= len(lists) or not (lists[local_rank] or may_be_empty):
         raise RunError(
             f"{name}={environ.get(name, '')!r} has no entry for local rank {local_rank}",
             "the core map must be made for as many ranks per node as are started",
@@ -54,7 +58,7 @@ def _entry(environ: Mapping[str, str], name: str, local_rank: int) -> tuple[int,
     return parse_cpu_list(lists[local_rank], name)
 
 
-def pin_process(pins: RankPins) -> None:
+def pin_process(pins: RankCores) -> None:
     """Put this process on its compute cores. Call before TensorFlow is imported.
 
     Raises:
@@ -109,3 +113,12 @@ def allowed_cpus(threads: frozenset[int]) -> frozenset[int]:
         except ProcessLookupError:
             continue
     return frozenset(cpus)
+
+
+def count_masks(threads: frozenset[int]) -> dict[str, int]:
+    """How many of the threads may run on each set of processors: `{"0-63": 70, "132": 1}`."""
+    masks: Counter[str] = Counter()
+    for thread in threads:
+        with contextlib.suppress(ProcessLookupError):
+            masks[format_cpu_list(os.sched_getaffinity(thread))] += 1
+    return dict(masks)

@@ -24,10 +24,11 @@ from hvdtrain.train.checkpoint import (
 )
 from hvdtrain.train.clock import StepClock
 from hvdtrain.train.data.faults import CorruptLog
+from hvdtrain.train.digest import weights_sha256
 from hvdtrain.train.folder import RunFolder
 from hvdtrain.train.loop import Journey, Snapshot
 from hvdtrain.train.reduce import broadcast_state
-from hvdtrain.train.world import World, from_first, gather, gather_rows, scatter_rows
+from hvdtrain.train.world import World, from_first, gather, gather_equal, gather_rows, scatter_rows
 
 Statistics = npt.NDArray[np.float32]
 
@@ -65,8 +66,9 @@ class RunMemory:
         """Write a checkpoint, or a snapshot, unless a weight is NaN or infinite. Collective.
 
         Raises:
-            RunError: It cannot be written.
+            RunError: It cannot be written, or a rank has other weights than rank 0.
         """
+        gather_equal(f"weights after step {journey.step}", self._digest(), self.world)
         ranks = gather(
             RankState(clock=journey.clock.state, corrupt=tuple(sorted(self.corrupt.examples)))
         )
@@ -98,6 +100,15 @@ class RunMemory:
             write_checkpoint(self.folder.path / CHECKPOINTS_FOLDER, saved)
         else:
             write_snapshot(self.folder.path / SNAPSHOTS_FOLDER, snapshot.number, saved)
+
+    def _digest(self) -> str:
+        """Of the weights and slots that must be the same on every rank."""
+        own = {id(variable) for variable in self.own}
+        replicas = [variable for variable in self.shared if id(variable) not in own]
+        if not all(np.isfinite(variable.numpy()).all() for variable in replicas):
+            # Two numbers that are none need not have the same bytes.
+            return "not finite"
+        return weights_sha256(replicas)
 
     def restore(self, checkpoint: Checkpoint | None) -> Journey:
         """Give every rank the state of a checkpoint that rank 0 has, or of rank 0. Collective.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hvdtrain.plan.affinity import RankCores
 from hvdtrain.plan.record import Versions
 from hvdtrain.train.launcher import Launch
-from hvdtrain.train.pinning import RankPins, thread_ids
+from hvdtrain.train.pinning import thread_ids
 from hvdtrain.train.provenance import read_git_commit, read_versions
 from hvdtrain.train.world import World, gather_equal, join_world, library_version
 
@@ -17,17 +18,22 @@ class Seat:
 
     Attributes:
         world: All ranks.
-        data_cpus: Processors that this rank loads data on; empty: those that it computes on.
+        cores: This rank's entry in the core map; None: there is no map.
         communication: Threads that MPI and Horovod have started in this process.
         versions: Of the stack, the same on every rank.
         git_commit: Of the source tree; None: not from a checkout.
     """
 
     world: World
-    data_cpus: tuple[int, ...]
+    cores: RankCores | None
     communication: frozenset[int]
     versions: Versions
     git_commit: str | None
+
+    @property
+    def data_cpus(self) -> tuple[int, ...]:
+        """Processors that this rank loads data on; empty: those that it computes on."""
+        return self.cores.data if self.cores else ()
 
     @property
     def loader_threads(self) -> int:
@@ -35,12 +41,12 @@ class Seat:
         return max(1, len(self.data_cpus))
 
 
-def take_seat(launch: Launch, pins: RankPins | None, itex: str | None) -> Seat:
+def take_seat(launch: Launch, cores: RankCores | None, itex: str | None) -> Seat:
     """Join the world. Collective, once in a process.
 
     Args:
         launch: What the launcher said.
-        pins: Where this rank may run; None: it was not told.
+        cores: This rank's entry in the core map; None: there is no map.
         itex: Version of Intel's TensorFlow extension; None when it is not loaded.
 
     Raises:
@@ -53,4 +59,4 @@ def take_seat(launch: Launch, pins: RankPins | None, itex: str | None) -> Seat:
     communication = thread_ids() - before
     versions = read_versions(library_version(), itex)
     gather_equal("versions of the stack", versions, world)
-    return Seat(world, pins.data if pins else (), communication, versions, git_commit)
+    return Seat(world, cores, communication, versions, git_commit)

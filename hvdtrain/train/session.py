@@ -15,8 +15,10 @@ from typing import NamedTuple
 import msgspec
 
 from hvdtrain.errors import HvdtrainError
+from hvdtrain.plan.attempt import STOP_FILE
 from hvdtrain.plan.record import EvaluationResult, RankPlacement, Record, Status
 from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.train.attestation import attest, require_attested
 from hvdtrain.train.average import WeightAverage
 from hvdtrain.train.batchnorm import average_batchnorm, moving_statistics
 from hvdtrain.train.checkpoint import (
@@ -30,7 +32,7 @@ from hvdtrain.train.data.pipeline import open_pipeline
 from hvdtrain.train.digest import weights_sha256
 from hvdtrain.train.evaluate import Evaluator
 from hvdtrain.train.folder import RunFolder
-from hvdtrain.train.interrupt import Interrupted, SignalNote, signals_noted
+from hvdtrain.train.interrupt import Interrupted, SignalNote, StopFile, signals_noted
 from hvdtrain.train.keeper import CheckpointInterval, Keeper
 from hvdtrain.train.loop import DivergedError, Hooks, Journey, Snapshot, TrainingLoop
 from hvdtrain.train.metrics import make_log
@@ -44,6 +46,7 @@ from hvdtrain.train.reduce import GradientMean
 from hvdtrain.train.resume import RunMemory
 from hvdtrain.train.seat import Seat
 from hvdtrain.train.step import make_train_step
+from hvdtrain.train.stragglers import StragglerWatch
 from hvdtrain.train.weights import save_weights
 from hvdtrain.train.world import (
     RankAgreement,
@@ -196,13 +199,18 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
             snapshot=snapshot,
         )
 
+    def look_at_threads() -> None:
+        if seat.cores is not None and not options.no_attest:
+            require_attested(attest(world, seat.cores, seat.communication))
+
     with (
         make_reporter(world.is_first, plan.total_steps) as reporter,
         make_log(session.folder, world.is_first, options.tensorboard) as log,
     ):
         reporter.say(_opening(plan, session))
         keeper = _make_keeper(session, options, note, save)
-        hooks = Hooks(evaluate, log, reporter, keeper, save, gather)
+        watch = StragglerWatch(world, reporter.say)
+        hooks = Hooks(evaluate, log, reporter, keeper, save, gather, watch.find, look_at_threads)
         batches = loaders.watch(pipeline.training(session.journey.step))
         TrainingLoop(plan, step, batches, hooks, session.journey).run()
     session.placement = _gather_placement(seat, loaders)
@@ -218,7 +226,10 @@ def _make_keeper(
     session: Session, options: RunOptions, note: SignalNote, save: Callable[[], None]
 ) -> Keeper:
     interval = CheckpointInterval(options.checkpoint_minutes * 60, options.checkpoint_epochs)
-    return Keeper(interval, RankAgreement(), note, save, keeps_time=session.world.is_first)
+    is_first = session.world.is_first
+    stop = StopFile(session.folder.path / STOP_FILE)
+    asked = stop.is_there if is_first else lambda: False
+    return Keeper(interval, RankAgreement(), note, asked, save, keeps_time=is_first)
 
 
 def _opening(plan: RunPlan, session: Session) -> str:
@@ -241,6 +252,8 @@ def _opening(plan: RunPlan, session: Session) -> str:
 def _gather_placement(seat: Seat, loaders: LoaderThreads) -> tuple[RankPlacement, ...]:
     """Where every rank's threads may run, by the kernel's word. Collective."""
     world = seat.world
+    if seat.cores is not None:
+        return attest(world, seat.cores, seat.communication, loaders.cpus).placement
     compute = thread_ids() - seat.communication - loaders.alive
     own = RankPlacement(
         rank=world.rank,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import importlib
 import os
 import sys
 import traceback
@@ -10,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hvdtrain.errors import HvdtrainError
+from hvdtrain.plan.affinity import RankCores
+from hvdtrain.plan.attempt import failure_file
 from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.itex import enable_itex
 from hvdtrain.train.launcher import Launch, read_launch
@@ -19,6 +24,14 @@ from hvdtrain.train.pinning import pin_process, read_pins
 if TYPE_CHECKING:
     from hvdtrain.plan.ensemble import Ensemble
     from hvdtrain.train.seat import Seat
+
+JOIN_SECONDS = 60.0
+"""How long a rank waits for the others to start MPI, and a tenth of a second more for each of them.
+
+One that dies before it has joined is not always seen by the launcher: Intel's mpirun waits for
+ever when another rank of the same node goes on.
+"""
+
 
 T = TypeVar("T")
 
@@ -31,7 +44,7 @@ def start_training(options: TrainOptions) -> None:
 
         run_training(options, seat)
 
-    _start_rank(work)
+    _start_rank(work, options.results / options.run_id if options.run_id else None)
 
 
 def start_collapses(options: CollapseOptions) -> None:
@@ -56,31 +69,31 @@ def start_ensemble(options: EnsembleOptions) -> tuple[Path, Ensemble] | None:
     return _start_rank(work)
 
 
-def _start_rank(work: Callable[[Seat], T]) -> T:
+def _start_rank(work: Callable[[Seat], T], run_folder: Path | None = None) -> T:
     """Work as the rank that the launcher made of this process. Returns when the work is done.
 
     When a rank fails, the others would wait for it forever, so it ends them all.
 
     Args:
         work: Imports what imports TensorFlow.
+        run_folder: Where a job's script looks for why its run failed; None: nowhere.
 
     Raises:
         HvdtrainError: The work failed.
         SystemExit: It was interrupted and can be continued: code 85.
     """
     launch = read_launch(os.environ)
-    pins = read_pins(os.environ, launch.local_rank)
-    if pins is not None:
-        pin_process(pins)
-    # Remarks about processors, plug-ins and who started MPI would bury what matters.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CCL_LOG_LEVEL", "error")
-    itex = enable_itex()
-    from hvdtrain.train.seat import take_seat
-    from hvdtrain.train.world import leave_world
-
     try:
-        made = work(take_seat(launch, pins, itex))
+        cores, itex = prepare_process(launch)
+        # From a cold file system this may take minutes, and here no rank waits for another.
+        importlib.import_module("tensorflow")
+        # Inside MPI no Python runs, so no handler and no thread of ours could end the wait.
+        faulthandler.dump_traceback_later(JOIN_SECONDS + launch.ranks / 10, exit=True)
+        from hvdtrain.train.seat import take_seat
+        from hvdtrain.train.world import leave_world
+
+        faulthandler.cancel_dump_traceback_later()
+        made = work(take_seat(launch, cores, itex))
         leave_world()
     except Interrupted as stop:
         # All ranks are here: nobody has to be ended.
@@ -89,11 +102,48 @@ def _start_rank(work: Callable[[Seat], T]) -> T:
             print(f"hvdtrain: {stop}", file=sys.stderr, flush=True)
         sys.exit(INTERRUPTED_EXIT_CODE)
     except Exception as error:
+        if isinstance(error, HvdtrainError):
+            _leave_failure(run_folder, error)
         if launch.ranks == 1 and isinstance(error, HvdtrainError):
             raise
-        _tell(error, launch)
-        _end(launch, error.exit_code if isinstance(error, HvdtrainError) else 1)
+        end_all(error, launch)
     return made
+
+
+def _leave_failure(run_folder: Path | None, error: HvdtrainError) -> None:
+    """Tell the job's script that another start would end in the same way.
+
+    The exit code cannot: a launcher that ends the other ranks gives back what they died of.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if run_folder is not None and job:
+        with contextlib.suppress(OSError):
+            (run_folder / failure_file(job)).write_text(f"{error}\n")
+
+
+def prepare_process(launch: Launch) -> tuple[RankCores | None, str | None]:
+    """Put this process on its cores and make it ready to import TensorFlow.
+
+    Returns:
+        Its entry in the core map, None without one; and the version of Intel's TensorFlow
+        extension, None where it stays out.
+
+    Raises:
+        RunError: The core map is not for this rank or this node.
+    """
+    cores = read_pins(os.environ, launch.local_rank)
+    if cores is not None:
+        pin_process(cores)
+    # Remarks about processors, plug-ins and who started MPI would bury what matters.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CCL_LOG_LEVEL", "error")
+    return cores, enable_itex()
+
+
+def end_all(error: Exception, launch: Launch) -> NoReturn:
+    """Say what failed and end every rank."""
+    _tell(error, launch)
+    _end(launch, error.exit_code if isinstance(error, HvdtrainError) else 1)
 
 
 def _tell(error: Exception, launch: Launch) -> None:

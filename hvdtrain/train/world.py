@@ -20,7 +20,7 @@ from mpi4py import MPI
 
 from hvdtrain.errors import RunError
 from hvdtrain.plan.record import Reduction
-from hvdtrain.train.launcher import Launch
+from hvdtrain.train.launcher import Launch, host_name
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ def join_world(launch: Launch) -> World:
             f"and rank {hvd.rank()} of Horovod",
             "start the ranks with the launcher of the MPI that Horovod was built for",
         )
-    hosts = tuple(mpi.allgather(socket.gethostname()))
+    hosts = tuple(mpi.allgather(host_name(os.environ, launch, socket.gethostname())))
     return World(launch.rank, launch.ranks, hosts, _reduction(launch.ranks))
 
 
@@ -108,6 +108,11 @@ def gather(value: T) -> list[T]:
     """The value of every rank, in order of rank, on every rank."""
     values: list[T] = MPI.COMM_WORLD.allgather(value)
     return values
+
+
+def wait_for_all() -> None:
+    """Return when every rank has called it. Collective."""
+    MPI.COMM_WORLD.Barrier()
 
 
 def from_first(make: Callable[[], T], world: World) -> T:
@@ -180,6 +185,12 @@ def gather_equal(what: str, value: object, world: World) -> None:
         )
 
 
+def mpi_size() -> int:
+    """How many ranks MPI sees."""
+    size: int = MPI.COMM_WORLD.Get_size()
+    return size
+
+
 def library_version() -> str:
     """The MPI library's own name and version."""
     return str(MPI.Get_library_version()).strip("\0\n ").splitlines()[0]
@@ -187,7 +198,7 @@ def library_version() -> str:
 
 def leave_world() -> None:
     """Wait for every rank, then shut Horovod down, so that nobody is cut off."""
-    MPI.COMM_WORLD.Barrier()
+    wait_for_all()
     hvd.shutdown()
 
 

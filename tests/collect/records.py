@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from hvdtrain.plan.datasource import (
     DataSource,
 )
 from hvdtrain.plan.evaluation import EvaluationResult
+from hvdtrain.plan.metrics import MetricsLine
 from hvdtrain.plan.modelspec import ModelSpec
 from hvdtrain.plan.origin import Origin
 from hvdtrain.plan.recipe import load_recipe, stretch_recipe
-from hvdtrain.plan.record import PLAN_FILE, RECORD_FILE, EpochResult, Record, Versions
+from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, EpochResult, Record, Versions
 from hvdtrain.plan.runplan import RunPlan, make_plan
 
 
@@ -101,6 +103,12 @@ def write_plan(results: Path, run_id: str, plan: RunPlan) -> Path:
     folder.mkdir(parents=True)
     (folder / PLAN_FILE).write_bytes(msgspec.json.encode(plan))
     return folder
+
+
+def write_metrics(folder: Path, lines: Iterable[MetricsLine]) -> None:
+    """Add lines to the metrics of a run."""
+    with (folder / METRICS_FILE).open("ab") as file:
+        file.writelines(msgspec.json.encode(line) + b"\n" for line in lines)
 
 
 def make_training(

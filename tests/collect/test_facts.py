@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from hvdtrain.collect.facts import TAIL_BYTES, read_progress, read_run, read_runs
+from hvdtrain.plan.metrics import MetricsLine
+from hvdtrain.plan.recipe import stretch_recipe
 from hvdtrain.plan.record import METRICS_FILE
-from hvdtrain.train.folder import MetricsLine, RunFolder
+from hvdtrain.train.folder import RunFolder
 from tests.samples import sample_plan, sample_record
 
 
@@ -120,3 +123,25 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert facts is not None
     assert "submission.json: " in facts.fault
     assert facts.planned is not None
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "run", sample_plan())
+    for name in (METRICS_FILE, "submission.json"):
+        os.mkfifo(folder.path / name)
+    facts = read_run(folder.path)
+    assert facts is not None
+    assert (facts.progress, facts.submission) == (None, None)
+    assert "submission.json: not a regular file" in facts.fault
+
+
+def test_a_plan_that_was_never_made_is_named(tmp_path: Path) -> None:
+    # Phases of less than a step.
+    recipe = stretch_recipe(sample_plan().recipe, 0.001)
+    plan = msgspec.structs.replace(sample_plan(), recipe=recipe)
+    folder = RunFolder.create(tmp_path, "run", plan)
+    facts = read_run(folder.path)
+    assert facts is not None
+    assert facts.planned is None
+    assert facts.fault.startswith("plan.json: ")

@@ -12,9 +12,17 @@ from mlperf_logging.compliance_checker.mlp_compliance import make_checker
 
 from hvdtrain.collect.mllog import RULESET, format_mllog
 from hvdtrain.errors import InputError
+from hvdtrain.plan.evaluation import EvaluationResult
+from hvdtrain.plan.origin import Origin
 from hvdtrain.plan.record import Record
 from tests.collect.records import make_record, make_test_plan, make_training
 
+SNAPSHOT = Origin(
+    run_id="cycles",
+    snapshot=1,
+    step=9,
+    evaluation=EvaluationResult(count=50_000, top1=0.7, top5=0.9, loss=1.1),
+)
 RUN = make_training("run", top1=0.761, fields={"seconds": 90 * 85.0 + 100})
 
 
@@ -87,6 +95,8 @@ def test_success_is_mlperfs_target(top1: float, status: str) -> None:
         (make_training("run", images=100_000), "another data set"),
         (make_record("run", plan=make_test_plan()), "an evaluation"),
         (msgspec.structs.replace(RUN, started="yesterday"), "ISO 8601"),
+        (msgspec.structs.replace(RUN, seconds=1.7e308), "a thousand years"),
+        (make_training("run", origin=SNAPSHOT), "began at a snapshot"),
     ],
 )
 def test_a_run_that_mlperf_does_not_speak_of_is_refused(record: Record, message: str) -> None:

@@ -87,6 +87,7 @@ def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
         (changed(plan=None), "missing required field `plan`"),
         (changed(steps="many"), "Expected `int`"),
         (changed(steps=-1), ">= 0"),
+        (changed(steps=1).replace(b'"steps":1,', b'"steps":' + b"9" * 400 + b","), "more steps"),
         (changed(kind="real"), "kind"),
         (changed(images_per_second=15000.0).replace(b"15000.0", b"NaN"), "malformed"),
         (changed(images_per_second=15000.0).replace(b"15000.0", b"1e999"), "out of range"),

@@ -260,7 +260,10 @@ def processor_seconds(results: Path, *words: str) -> tuple[str, float]:
 
 @pytest.mark.slow
 def test_ten_thousand_records_do_not_take_long(tmp_path: Path) -> None:
-    """About a second of processor time on an idle machine; the bound is for a busy one."""
+    """1.2 s of processor time on a busy machine with two cores; the bound is for a busier one.
+
+    Records of 46 kB, of 90 epochs and 256 ranks, took 3 s there, half of it to decode them.
+    """
     text = write_record(tmp_path, make_record("run-00000", hosts=("c1",))).read_text()
     for number in range(1, 10_000):
         folder = tmp_path / f"run-{number:05d}"
@@ -294,6 +297,10 @@ def fuzzed(text: bytes, chance: random.Random) -> bytes:
     return bytes(data)
 
 
+def refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
 @pytest.mark.slow
 def test_ten_thousand_fuzzed_records_give_no_traceback_and_no_wrong_row(tmp_path: Path) -> None:
     chance = random.Random(5)
@@ -306,7 +313,7 @@ def test_ten_thousand_fuzzed_records_give_no_traceback_and_no_wrong_row(tmp_path
     answer = collect(tmp_path, "--format", "json")
     assert answer.returncode == 1
     assert "Traceback" not in answer.stderr
-    rows = json.loads(answer.stdout)
+    rows = json.loads(answer.stdout, parse_constant=refuse)
     skipped = [line for line in answer.stderr.splitlines() if line.startswith("hvdtrain: skipped")]
     assert len(rows) + len(skipped) == 10_000
     assert f"{len(skipped)} of 10000 runs were skipped" in answer.stderr
@@ -319,3 +326,6 @@ def test_ten_thousand_fuzzed_records_give_no_traceback_and_no_wrong_row(tmp_path
         assert row["images_per_second"] == written["images_per_second"]
         assert (row["kind"], row["status"]) == (written["kind"], written["status"])
         assert written["run_id"] == row["run_id"]
+    whole = collect(tmp_path, "--table", "all", "--format", "json")
+    assert (whole.returncode, "Traceback" in whole.stderr) == (1, False)
+    assert list(json.loads(whole.stdout, parse_constant=refuse)) == list(TABLES)

@@ -162,6 +162,7 @@ def test_a_chain_that_is_cut_short_keeps_what_was_submitted(slurm: FakeSlurm) ->
     with pytest.raises(SlurmRefusedError) as caught:
         invoke(*NODES, "--chain", "3")
     assert "1 of 3 jobs" in caught.value.fix
+    assert the_run()[0].name in caught.value.fix
     assert the_run()[1].jobs == ("11",)
 
 

@@ -8,6 +8,7 @@
 #SBATCH --output=%x-%j.out
 #SBATCH --open-mode=append
 #SBATCH --requeue
+#SBATCH --signal=B:USR1@600
 
 # ResNet-50, made by hvdtrain 0.1.0:
 #   hvdtrain render-job --system lumi-c --nodes 64 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
@@ -37,6 +38,7 @@ fi
 # Which processor ids are on which socket is read from this node. This sets
 #   HVDTRAIN_COMPUTE_CPUS
 #   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_HOROVOD_CPUS
 #   HVDTRAIN_DATA_CPUS
 #   HOROVOD_THREAD_AFFINITY
 core_map=$("$HVDTRAIN" cores --system lumi-c --ranks-per-node 2 \
@@ -61,10 +63,23 @@ export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
 export MPICH_MAX_THREAD_SAFETY=multiple
 
 # Every run has a folder of its own. A restarted job has the number that it had before, and goes on
-# with its run from the last checkpoint.
+# with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
 results=results
-mkdir -p -- "$results"
 run_id=hvdtrain-lumi-c-64n-b2048-$SLURM_JOB_ID
+run_id=${HVDTRAIN_RUN_ID:-$run_id}
+mkdir -p -- "$results/$run_id"
+
+# Before the time limit Slurm sends USR1 to this shell, and TERM when the job is cancelled. The ranks
+# find the file, stop after their step, write a checkpoint and end with status 85. It is a file,
+# because not every launcher passes a signal on.
+stop=$results/$run_id/.stop
+cancelled=
+rm -f -- "$stop"
+trap 'touch -- "$stop" || true' USR1
+trap 'touch -- "$stop" || true; cancelled=yes' TERM
+
+# This ends a job that was started again three times and did not come further.
+"$HVDTRAIN" attempt begin --results "$results" --run-id "$run_id"
 
 # The training data is copied once to every node, and removed when the job ends. The folder's name
 # is new and its owner is the only one who may enter, so nobody can put something in its place.
@@ -109,7 +124,21 @@ trap remove_data EXIT
 srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 \
     bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
 
-# The ranks. The exit status of the job is theirs.
+# The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
+# job here and names the nodes that the next job had better leave out.
+srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --cpu-bind=none --kill-on-bad-exit=1 \
+    "$HVDTRAIN" preflight \
+    --system lumi-c \
+    --nodes 64 \
+    --ranks-per-node 2 \
+    --rank-batch 16 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"
+
+# The ranks, in the background, so that this shell can take signals while it waits. The exit status
+# of the job is theirs.
 srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --cpu-bind=none --kill-on-bad-exit=1 \
     "$HVDTRAIN" train \
     --system lumi-c \
@@ -119,4 +148,19 @@ srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --cpu-bind=n
     --recipe linear-90 \
     --data "$data" \
     --results "$results" \
-    --run-id "$run_id"
+    --run-id "$run_id" &
+ranks=$!
+while kill -0 "$ranks" 2>/dev/null; do
+    wait "$ranks" || true # a signal ends the wait, not the ranks
+done
+wait "$ranks" && status=0 || status=$?
+
+# Ranks that were stopped, or died, are started again: the job goes back into the queue, unless it
+# was cancelled, has ended, or would fail in the same way.
+if [ "$status" != 0 ] && [ -z "$cancelled" ]; then
+    (remove_data) || true
+    trap - EXIT
+    "$HVDTRAIN" attempt end --requeue \
+        --results "$results" --run-id "$run_id" || true
+fi
+exit "$status"

@@ -7,6 +7,7 @@
 #SBATCH --output=%x-%j.out
 #SBATCH --open-mode=append
 #SBATCH --requeue
+#SBATCH --signal=B:USR1@600
 
 # ResNet-50, made by hvdtrain 0.1.0:
 #   hvdtrain render-job --system stampede2-skx --nodes 128 --ranks-per-node 2 --walltime 4:00:00 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
@@ -40,6 +41,7 @@ fi
 # The core map: one list for each rank of the node, divided by colons
 export HVDTRAIN_COMPUTE_CPUS=0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30,32,34,36,38,40,42:1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31,33,35,37,39,41,43
 export HVDTRAIN_COMM_CPUS=44,46:45,47
+export HVDTRAIN_HOROVOD_CPUS=92:93
 export HVDTRAIN_DATA_CPUS=94:95
 
 # Compute threads: OpenMP and TensorFlow (each rank sets KMP_AFFINITY to its own list of compute cores)
@@ -69,10 +71,23 @@ export I_MPI_PIN_DOMAIN='[500000000000555555555555,a00000000000aaaaaaaaaaaa]'
 export I_MPI_ADJUST_ALLREDUCE=8
 
 # Every run has a folder of its own. A restarted job has the number that it had before, and goes on
-# with its run from the last checkpoint.
+# with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
 results=results
-mkdir -p -- "$results"
 run_id=hvdtrain-stampede2-skx-128n-b4096-$SLURM_JOB_ID
+run_id=${HVDTRAIN_RUN_ID:-$run_id}
+mkdir -p -- "$results/$run_id"
+
+# Before the time limit Slurm sends USR1 to this shell, and TERM when the job is cancelled. The ranks
+# find the file, stop after their step, write a checkpoint and end with status 85. It is a file,
+# because not every launcher passes a signal on.
+stop=$results/$run_id/.stop
+cancelled=
+rm -f -- "$stop"
+trap 'touch -- "$stop" || true' USR1
+trap 'touch -- "$stop" || true; cancelled=yes' TERM
+
+# This ends a job that was started again three times and did not come further.
+"$HVDTRAIN" attempt begin --results "$results" --run-id "$run_id"
 
 # The training data is copied once to every node, and removed when the job ends. The folder's name
 # is new and its owner is the only one who may enter, so nobody can put something in its place.
@@ -117,9 +132,23 @@ trap remove_data EXIT
 ibrun \
     bash -c "$on_node" on_node copy "$data" "$data_source" "$needed_kb"
 
+# The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
+# job here and names the nodes that the next job had better leave out.
+ibrun \
+    "$HVDTRAIN" preflight \
+    --system stampede2-skx \
+    --nodes 128 \
+    --ranks-per-node 2 \
+    --rank-batch 16 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"
+
 # ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
 # ranks pin themselves.
-# The ranks. The exit status of the job is theirs.
+# The ranks, in the background, so that this shell can take signals while it waits. The exit status
+# of the job is theirs.
 ibrun \
     "$HVDTRAIN" train \
     --system stampede2-skx \
@@ -129,4 +158,19 @@ ibrun \
     --recipe linear-90 \
     --data "$data" \
     --results "$results" \
-    --run-id "$run_id"
+    --run-id "$run_id" &
+ranks=$!
+while kill -0 "$ranks" 2>/dev/null; do
+    wait "$ranks" || true # a signal ends the wait, not the ranks
+done
+wait "$ranks" && status=0 || status=$?
+
+# Ranks that were stopped, or died, are started again: the job goes back into the queue, unless it
+# was cancelled, has ended, or would fail in the same way.
+if [ "$status" != 0 ] && [ -z "$cancelled" ]; then
+    (remove_data) || true
+    trap - EXIT
+    "$HVDTRAIN" attempt end --requeue \
+        --results "$results" --run-id "$run_id" || true
+fi
+exit "$status"

@@ -66,6 +66,7 @@ def test_directives_of_tacc() -> None:
         "output": "%x-%j.out",
         "open-mode": "append",
         "requeue": "",
+        "signal": "B:USR1@695",
     }
 
 

@@ -40,6 +40,7 @@ def test_knights_landing_spells_out_the_papers_map() -> None:
         "I_MPI_ADJUST_ALLREDUCE": "8",
         "HVDTRAIN_COMPUTE_CPUS": "0-63",
         "HVDTRAIN_COMM_CPUS": "64-67",
+        "HVDTRAIN_HOROVOD_CPUS": "132",
     }
     assert expected.items() <= settings.items()
     assert not [name for name in settings if name.startswith("ITEX")]
@@ -114,6 +115,7 @@ def test_what_names_processors_is_marked() -> None:
         "HVDTRAIN_COMPUTE_CPUS",
         "HVDTRAIN_COMM_CPUS",
         "HVDTRAIN_DATA_CPUS",
+        "HVDTRAIN_HOROVOD_CPUS",
         "KMP_AFFINITY",
         "CCL_WORKER_AFFINITY",
         "HOROVOD_THREAD_AFFINITY",

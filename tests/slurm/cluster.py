@@ -14,10 +14,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from hvdtrain.plan.system import Partition, System
 
@@ -96,8 +98,8 @@ def start_munge() -> Iterator[Path]:
         places = ("socket", "pid-file", "log-file", "seed-file")
         words = [f"--{place}={folder / place}" for place in places]
         words = ["munged", "--foreground", "--force", f"--key-file={key}", *words]
-        stack.enter_context(_daemon(words, {**os.environ, "PATH": PATH}, folder / "output"))
-        _wait_for(lambda: (folder / "socket").exists(), folder / "output")
+        stack.enter_context(daemon(words, {**os.environ, "PATH": PATH}, folder / "output"))
+        wait_until(lambda: (folder / "socket").exists(), folder / "output")
         yield folder / "socket"
 
 
@@ -107,10 +109,10 @@ def start_cluster(system: System, munge: Path) -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="slurm."))
     try:
         conf = folder / "slurm.conf"
-        conf.write_text(make_conf(system, munge, folder, _free_port()))
+        conf.write_text(make_conf(system, munge, folder, free_port()))
         environ = slurm_environ(conf)
-        with _daemon(["slurmctld", "-D", "-i", "-c"], environ, folder / "output"):
-            _wait_for(lambda: _answers(environ), folder / "output")
+        with daemon(["slurmctld", "-D", "-i", "-c"], environ, folder / "output"):
+            wait_until(lambda: _answers(environ), folder / "output")
             yield Cluster(conf)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -149,9 +151,22 @@ def make_conf(system: System, munge: Path, folder: Path, port: int) -> str:
         f"RealMemory={node.memory_gb * 1000}" + (f" Features={features}" if features else ""),
         "PartitionName=DEFAULT Nodes=ALL OverSubscribe=EXCLUSIVE State=DOWN",
         *_partition_lines(system.partition),
+        *_partition_lines(apart(system).partition),
     ]
     (folder / "state").mkdir()
     return "\n".join(lines) + "\n"
+
+
+def apart(system: System) -> System:
+    """The system with a Slurm partition of its own for every way to submit.
+
+    So each has its own limits, also where a site has several QOSes in one partition.
+    """
+    entries = (
+        msgspec.structs.replace(entry, partition=f"apart-{entry.name}", qos=None)
+        for entry in system.partition
+    )
+    return msgspec.structs.replace(system, partition=tuple(entries))
 
 
 def _partition_lines(entries: tuple[Partition, ...]) -> Iterator[str]:
@@ -172,15 +187,26 @@ def _partition_lines(entries: tuple[Partition, ...]) -> Iterator[str]:
 
 
 @contextmanager
-def _daemon(words: list[str], environ: dict[str, str], output: Path) -> Iterator[None]:
+def daemon(
+    words: list[str], environ: Mapping[str, str], output: Path, end: str = "TERM"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs as long as the context does, and not longer than the tests.
+
+    Args:
+        words: Its command line.
+        environ: Its environment.
+        output: Where what it prints goes.
+        end: Name of the signal that ends it.
+    """
+    words = ["setpriv", "--pdeathsig", end, *words]
     with output.open("wb") as stream:
         process = subprocess.Popen(
             words, env=environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
         )
     try:
-        yield
+        yield process
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.Signals[f"SIG{end}"])
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
@@ -188,7 +214,12 @@ def _daemon(words: list[str], environ: dict[str, str], output: Path) -> Iterator
             process.wait()
 
 
-def _wait_for(ready: Callable[[], bool], output: Path) -> None:
+def wait_until(ready: Callable[[], bool], output: Path) -> None:
+    """Wait for a daemon.
+
+    Raises:
+        TimeoutError: It takes too long; holds what it printed.
+    """
     end = time.monotonic() + START_SECONDS
     while not ready():
         if time.monotonic() > end:
@@ -203,7 +234,8 @@ def _answers(environ: dict[str, str]) -> bool:
     return "is UP" in done.stdout
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,15 @@ from tests.slurm.cluster import Cluster, start_cluster, start_munge
 
 
 @pytest.fixture(scope="session")
-def munge() -> Iterator[Path]:
+def unavailable() -> Callable[[str], None]:
+    """Skips the test with a reason, or fails it where Slurm is required."""
+    return pytest.fail if "slurm" in required_markers() else pytest.skip
+
+
+@pytest.fixture(scope="session")
+def munge(unavailable: Callable[[str], None]) -> Iterator[Path]:
     if os.geteuid() != 0:
-        reason = "a Slurm controller of the tests' own must be started by root"
-        (pytest.fail if "slurm" in required_markers() else pytest.skip)(reason)
+        unavailable("a Slurm of the tests' own must be started by root")
     with start_munge() as socket:
         yield socket
 

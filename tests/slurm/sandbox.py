@@ -19,15 +19,29 @@ exec "$@"
 """
 
 _PROGRAM = """#!/bin/bash
-[ "$1" = train ] || exit 0
+if [ "$1" = preflight ]; then
+    printf '%s\\0' "$@" >"$RECORD/preflight"
+    exit "${PREFLIGHT_EXIT:-0}"
+fi
+if [ "$1" != train ]; then
+    printf '%q ' "$@" >>"$RECORD/calls"
+    echo >>"$RECORD/calls"
+    exit 0
+fi
 printf '%s\\0' "$@" >"$RECORD/words"
 while [ $# -gt 0 ]; do
     if [ "$1" = --data ]; then
         cp -r -- "$2" "$RECORD/data"
         stat -c %a -- "$2" >"$RECORD/mode"
     fi
+    if [ "$1" = --results ]; then stop=$2; fi
+    if [ "$1" = --run-id ]; then stop=$stop/$2/.stop; fi
     shift
 done
+if [ "${SEND:-}" ]; then
+    kill -"$SEND" "$PPID"
+    until [ -e "$stop" ]; do sleep 0.01; done
+fi
 exit "${TRAIN_EXIT:-0}"
 """
 
@@ -39,13 +53,15 @@ class Outcome:
     Attributes:
         exit_code: Of the script.
         output: What it printed, errors included.
-        words: What `hvdtrain` was called with; empty when it was not.
+        words: What `hvdtrain train` was called with; empty when it was not.
+        preflight: What `hvdtrain preflight` was called with; empty when it was not.
         record: Folder in which the ranks left what they saw.
     """
 
     exit_code: int
     output: str
     words: tuple[str, ...]
+    preflight: tuple[str, ...]
     record: Path
 
 
@@ -81,10 +97,14 @@ def run_script(script: str, folder: Path, **variables: str) -> Outcome:
         timeout=30,
         check=False,
     )
-    words = record / "words"
     return Outcome(
         exit_code=done.returncode,
         output=(done.stdout + done.stderr).decode(errors="replace"),
-        words=tuple(words.read_text().split("\0")[:-1]) if words.exists() else (),
+        words=_words(record / "words"),
+        preflight=_words(record / "preflight"),
         record=record,
     )
+
+
+def _words(path: Path) -> tuple[str, ...]:
+    return tuple(path.read_text().split("\0")[:-1]) if path.exists() else ()

@@ -31,7 +31,7 @@ from tests.slurm.test_injection import HOSTILE, PIECES, assert_nothing_ran
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = ["stampede2-knl", "marenostrum4", "archer2", "leonardo-dcgp", "local"]
-LAST_LINE = '    --run-id "$run_id"\n'
+LAST_LINE = 'exit "$status"\n'
 
 NUMBER = st.one_of(
     st.integers(-3, 5000),

@@ -180,11 +180,60 @@ def test_the_exit_status_is_that_of_the_ranks(script: str, tmp_path: Path) -> No
     assert list((tmp_path / "ram").iterdir()) == []
 
 
+def test_the_preflight_comes_first_with_the_options_of_the_training(
+    script: str, tmp_path: Path
+) -> None:
+    outcome = run_script(script, tmp_path)
+    assert outcome.preflight[1:] == outcome.words[1:]
+    failed = run_script(script, tmp_path / "failed", PREFLIGHT_EXIT="1")
+    assert (failed.exit_code, failed.words) == (1, ())
+    assert list((tmp_path / "ram").iterdir()) == []
+
+
+def test_a_job_without_preflight_trains_at_once(tmp_path: Path) -> None:
+    data, staging, program = folders(tmp_path, "")
+    plan = make_job(
+        JobRequest(nodes=2, data=str(data), preflight=False, attest=False),
+        with_staging(load_system("stampede2-knl"), staging),
+        Origin(command="c", hvdtrain=str(program)),
+    )
+    outcome = run_script(render_script(plan), tmp_path, PREFLIGHT_EXIT="1")
+    assert (outcome.exit_code, outcome.preflight) == (0, ())
+    assert "--no-attest" in outcome.words
+
+
 def test_a_restarted_job_goes_on_with_its_run(script: str, tmp_path: Path) -> None:
     first = run_script(script, tmp_path).words
     assert first[-2] == "--run-id"
     assert first[-1].endswith("-b64-7")
     assert run_script(script, tmp_path, SLURM_RESTART_COUNT="2").words[-1] == first[-1]
+
+
+@pytest.mark.parametrize(
+    ("sent", "exit_code", "calls"),
+    [
+        ("", "0", ["begin"]),
+        ("", "3", ["begin", "end --requeue"]),
+        # Asked to stop before the time limit, and cancelled.
+        ("USR1", "85", ["begin", "end --requeue"]),
+        ("TERM", "85", ["begin"]),
+    ],
+)
+def test_a_job_that_is_cut_off_goes_back_into_the_queue_unless_it_was_cancelled(
+    sent: str, exit_code: str, calls: list[str], script: str, tmp_path: Path
+) -> None:
+    outcome = run_script(script, tmp_path, SEND=sent, TRAIN_EXIT=exit_code)
+    assert outcome.exit_code == int(exit_code), outcome.output
+    run = f"--results results --run-id {outcome.words[-1]}"
+    assert (outcome.record / "calls").read_text().splitlines() == [
+        f"attempt {call} {run} " for call in calls
+    ]
+    assert list((tmp_path / "ram").iterdir()) == []
+
+
+def test_another_job_goes_on_with_the_run_that_it_is_given(script: str, tmp_path: Path) -> None:
+    outcome = run_script(script, tmp_path, HVDTRAIN_RUN_ID="that-one")
+    assert outcome.words[-2:] == ("--run-id", "that-one")
 
 
 def test_another_program_can_be_named(script: str, tmp_path: Path) -> None:

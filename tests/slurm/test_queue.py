@@ -149,7 +149,11 @@ def test_arrays_are_cut_at_the_limit_of_the_site(site: Site) -> None:
     (site.work / "systems" / "marenostrum4.toml").write_text(
         text.replace("[slurm]\n", "[slurm]\nmax_array_tasks = 3\n")
     )
-    words = ("sweep", str(SWEEPS / "warm-up.toml"), *DATA, "--systems-dir", "systems")
+    (site.work / "warm-up.toml").write_text(
+        'name = "warm-up"\n[options]\nsystem = "marenostrum4"\nnodes = 64\n'
+        'walltime = "2:00:00"\n[vary]\nepochs = [1, 2, 3, 4]\n'
+    )
+    words = ("sweep", "warm-up.toml", *DATA, "--systems-dir", "systems")
     jobs = dict(line.split() for line in site.hvdtrain(*words).splitlines())
     array = jobs["warm-up-001"].partition("_")[0]
     assert [jobs[f"warm-up-00{n}"] for n in (1, 2, 3)] == [f"{array}_{n}" for n in (0, 1, 2)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,12 +12,12 @@ from hvdtrain.errors import InputError
 from hvdtrain.plan.decode import load_toml
 from hvdtrain.plan.job import Origin, make_job
 from hvdtrain.plan.jobrequest import JobRequest
-from hvdtrain.plan.system import System, load_system, system_files
+from hvdtrain.plan.system import Partition, System, load_system, system_files
 from hvdtrain.resources import resource_folder
 from hvdtrain.slurm.render import render_script
 from hvdtrain.units import format_walltime
 from tests.golden.cases import CASES, FOLDER
-from tests.slurm.cluster import Cluster
+from tests.slurm.cluster import Cluster, apart
 
 pytestmark = pytest.mark.slurm
 
@@ -77,6 +79,44 @@ class TestEverySystem:
                 render(known, **request)
             assert before in legal
             assert not cluster.test_only(legal.replace(before, after)).accepted
+
+    def test_slurm_takes_exactly_what_hvdtrain_takes(self, cluster: Cluster, system: str) -> None:
+        known = apart(load_system(system))
+        at_limits = {
+            count
+            for entry in known.partition
+            for limit in (entry.min_nodes - 1, entry.max_nodes)
+            for count in (limit, limit + 1)
+        }
+        cases = [
+            (entry, nodes, minutes)
+            for entry in known.partition
+            for nodes in sorted(at_limits - {0})
+            for minutes in (entry.max_walltime_min, entry.max_walltime_min + 1)
+        ]
+
+        def compare(case: tuple[Partition, int, int]) -> str:
+            entry, nodes, minutes = case
+            script = render(known, partition=entry.name, nodes=entry.min_nodes, walltime="10")
+            for before, after in (
+                (f"--nodes={entry.min_nodes}\n", f"--nodes={nodes}\n"),
+                ("--time=00:10:00\n", f"--time={format_walltime(minutes)}\n"),
+            ):
+                assert before in script
+                script = script.replace(before, after)
+            answer = cluster.test_only(script)
+            walltime = format_walltime(minutes)
+            try:
+                render(known, partition=entry.name, nodes=nodes, walltime=walltime)
+                refused = ""
+            except InputError as error:
+                refused = str(error)
+            if answer.accepted == (not refused):
+                return ""
+            return f"{nodes} nodes, {walltime}, {entry.limits}: {answer.text!r}, {refused!r}"
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            assert [different for different in pool.map(compare, cases) if different] == []
 
     def test_directives_of_the_user_arrive_whole(self, cluster: Cluster, system: str) -> None:
         known = load_system(system)

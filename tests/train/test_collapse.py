@@ -51,6 +51,7 @@ def options(tmp_path: Path) -> CollapseOptions:
         checkpoint_minutes=15,
         checkpoint_epochs=1,
         tensorboard=False,
+        no_attest=False,
         run=folder.path,
         snapshot=None,
         epochs=None,

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from hvdtrain.errors import InputError, RunError
+from hvdtrain.plan.decode import load_json
+from hvdtrain.plan.metrics import MetricsLine
+from hvdtrain.plan.preflight import PREFLIGHT_FILE, Preflight
 from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE
-from hvdtrain.train.folder import MetricsLine, RunFolder
-from tests.samples import sample_plan, sample_record
+from hvdtrain.train.folder import RunFolder
+from tests.samples import sample_plan, sample_preflight, sample_record
 
 
 def test_a_run_leaves_plan_metrics_and_record(tmp_path: Path) -> None:
@@ -32,6 +35,22 @@ def test_a_run_is_never_written_over(tmp_path: Path) -> None:
     RunFolder.create(tmp_path, "run-1", sample_plan())
     with pytest.raises(InputError, match="run-1"):
         RunFolder.create(tmp_path, "run-1", sample_plan())
+
+
+def test_a_preflight_leaves_its_newest_report_where_the_run_will_be(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "results" / "run-1")
+    folder.keep_preflight(sample_preflight(seconds=9.0))
+    folder.keep_preflight(sample_preflight(seconds=8.0))
+    assert not folder.holds_run
+    folder = RunFolder.create(tmp_path / "results", "run-1", sample_plan())
+    assert sorted(path.name for path in folder.path.iterdir()) == [PLAN_FILE, PREFLIGHT_FILE]
+    assert load_json(folder.path / PREFLIGHT_FILE, Preflight).seconds == 8.0
+
+
+def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("")
+    with pytest.raises(RunError, match=r"run-1/preflight.json cannot be written"):
+        RunFolder(tmp_path / "results" / "run-1").keep_preflight(sample_preflight())
 
 
 def test_the_first_record_stays(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
-from hvdtrain.train.interrupt import SIGNALS, Interrupted, SignalNote, signals_noted
+from hvdtrain.train.interrupt import SIGNALS, Interrupted, SignalNote, StopFile, signals_noted
 from hvdtrain.train.keeper import GO_ON, SAVE, STOP, CheckpointInterval, Keeper
 
 
@@ -29,10 +30,13 @@ class Run:
 
     def __init__(self, others: int = GO_ON, seconds: float = 3600.0, first: bool = True) -> None:
         self.saved = 0
+        self.stop = False
         self.note = SignalNote()
         self.ranks = OtherRanks(others)
         interval = CheckpointInterval(seconds, 2)
-        self.keeper = Keeper(interval, self.ranks, self.note, self.save, keeps_time=first)
+        self.keeper = Keeper(
+            interval, self.ranks, self.note, lambda: self.stop, self.save, keeps_time=first
+        )
 
     def save(self) -> None:
         self.saved += 1
@@ -74,6 +78,27 @@ def test_a_signal_during_a_step_waits_for_the_next() -> None:
     assert run.saved == 0
     with pytest.raises(Interrupted, match="SIGTERM"):
         run.step()
+
+
+def test_a_run_that_is_asked_to_stop_saves_and_stops() -> None:
+    run = Run()
+    run.step()
+    run.stop = True
+    with pytest.raises(Interrupted, match="stop file"):
+        run.step()
+    assert run.saved == 1
+    told = Run(others=STOP)
+    with pytest.raises(Interrupted, match="stop file"):
+        told.step()
+
+
+def test_a_stop_file_is_seen_and_not_looked_for_all_the_time(tmp_path: Path) -> None:
+    often, seldom = (StopFile(tmp_path / "stop", seconds) for seconds in (0.0, 3600.0))
+    assert not often.is_there()
+    assert not seldom.is_there()
+    (tmp_path / "stop").touch()
+    assert often.is_there()
+    assert not seldom.is_there()
 
 
 def test_every_second_epoch() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from hvdtrain.errors import RunError
-from hvdtrain.train.launcher import Launch, read_launch
+from hvdtrain.train.launcher import Launch, abort_job, host_name, read_launch
 
 
 @pytest.mark.parametrize(
@@ -65,3 +67,33 @@ def test_reads_what_the_launcher_left(environ: dict[str, str], launch: Launch) -
 def test_refuses_a_place_that_cannot_be(environ: dict[str, str]) -> None:
     with pytest.raises(RunError, match="no place in a world"):
         read_launch(environ)
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "c1.site.org"),
+        # srun tells every process its own node.
+        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4", "SLURMD_NODENAME": "n2"}, "n2"),
+        # mpirun's processes have what mpirun had, or what its helper on the node has.
+        (
+            {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1", "SLURMD_NODENAME": "n1"},
+            "c1.site.org",
+        ),
+        ({"SLURMD_NODENAME": "n1"}, "c1.site.org"),
+    ],
+)
+def test_the_node_has_slurms_name_where_srun_says_it(
+    environ: dict[str, str], expected: str
+) -> None:
+    assert host_name(environ, Launch("Slurm", 3, 4, 1), "c1.site.org") == expected
+
+
+def test_intels_mpirun_is_asked_to_end_the_job_and_no_other() -> None:
+    reading, writing = os.pipe()
+    abort_job({"PMI_FD": str(writing)})
+    abort_job({"PMI_FD": str(writing), "I_MPI_HYDRA_UUID": "1"})
+    abort_job({"PMI_FD": "nonsense", "I_MPI_HYDRA_UUID": "1"})
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        assert said.read() == "cmd=abort exitcode=1\n"

@@ -15,6 +15,7 @@ from hvdtrain.plan.evaluation import EvaluationResult
 from hvdtrain.plan.origin import Origin
 from hvdtrain.plan.phase import Phase
 from hvdtrain.plan.recipe import Recipe, load_recipe
+from hvdtrain.plan.record import Straggler
 from hvdtrain.train.interrupt import Interrupted, SignalNote
 from hvdtrain.train.keeper import CheckpointInterval, Keeper
 from tests.samples import sample_plan
@@ -44,6 +45,8 @@ class Watcher:
         self.lines: list[Any] = []
         self.said: list[str] = []
         self.saved: list[tuple[int, int]] = []
+        self.own_seconds: list[float | None] = []
+        self.looked: list[int] = []
         self.kept: list[tuple[int, int, int]] = []
         self.evaluated: list[int] = []
         self.note = SignalNote()
@@ -70,6 +73,10 @@ class Watcher:
         """Of three ranks, of which this is the second and the others are well."""
         return [True, value, True]
 
+    def find_stragglers(self, own_seconds: float | None) -> tuple[Straggler, ...]:
+        self.own_seconds.append(own_seconds)
+        return (Straggler(rank=1, host="n2", seconds=2.0, ratio=1.5),)
+
     def save(self) -> None:
         self.order.append("checkpoint")
         self.saved.append((self.journey.step, len(self.journey.epochs)))
@@ -89,8 +96,17 @@ class Watcher:
         reporter = Silence()
         agreement = AloneAgreement()
         interval = CheckpointInterval(3600.0, every)
-        keeper = Keeper(interval, agreement, self.note, self.save, True)
-        hooks = Hooks(self.evaluate, self.lines.append, reporter, keeper, self.keep, self.gather)
+        keeper = Keeper(interval, agreement, self.note, lambda: False, self.save, True)
+        hooks = Hooks(
+            self.evaluate,
+            self.lines.append,
+            reporter,
+            keeper,
+            self.keep,
+            self.gather,
+            self.find_stragglers,
+            lambda: self.looked.append(journey.step),
+        )
         self.plan, self.journey = plan, journey
         batches: Any = itertools.repeat(("images", "labels"))
         step = TrainStep(add=self.add, update=cast(Any, self.step))
@@ -129,6 +145,16 @@ def test_a_run_cut_in_mid_epoch_ends_there_with_an_evaluation() -> None:
 def test_the_training_loss_is_the_mean_of_the_steps() -> None:
     journey = Watcher(losses=(float(n) for n in range(1, 21))).run(epochs=2)
     assert [epoch.training_loss for epoch in journey.epochs] == [5.5, 15.5]
+
+
+def test_the_stragglers_of_an_epoch_are_kept() -> None:
+    watcher = Watcher()
+    journey = watcher.run(epochs=2)
+    named = [[straggler.rank for straggler in epoch.stragglers] for epoch in journey.epochs]
+    assert named == [[1], [1]]
+    assert [len(line.stragglers) for line in watcher.lines if line.count is not None] == [1, 1]
+    assert not any(line.stragglers for line in watcher.lines if line.count is None)
+    assert None not in watcher.own_seconds
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -247,6 +273,7 @@ def test_a_run_goes_on_in_mid_epoch_as_if_it_had_never_stopped() -> None:
     assert [(e.steps, e.training_loss) for e in rest.journey.epochs] == [
         (e.steps, e.training_loss) for e in whole.journey.epochs
     ]
+    assert (whole.looked, rest.looked) == ([1], [14])
     assert [line.step for line in rest.lines] == [*range(14, 21), 20, *range(21, 31), 30]
 
 

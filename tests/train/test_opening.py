@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from hvdtrain.errors import InputError, RunError
+from hvdtrain.plan.metrics import MetricsLine
 from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.checkpoint import CHECKPOINTS_FOLDER, Checkpoint, write_checkpoint
-from hvdtrain.train.folder import MetricsLine, RunFolder
+from hvdtrain.train.folder import RunFolder
 from hvdtrain.train.opening import open_run
 from tests.samples import sample_checkpoint, sample_plan, sample_record
 

@@ -11,21 +11,33 @@ from collections.abc import Iterator
 import pytest
 
 from hvdtrain.errors import RunError
-from hvdtrain.plan.settings import COMPUTE_CPUS, DATA_CPUS
+from hvdtrain.plan.affinity import RankCores
+from hvdtrain.plan.settings import COMM_CPUS, COMPUTE_CPUS, DATA_CPUS, HOROVOD_CPUS
 from hvdtrain.train.pinning import (
     LoaderThreads,
-    RankPins,
     allowed_cpus,
     read_pins,
     thread_ids,
 )
 
-MAP = {COMPUTE_CPUS: "0-21:24-45", DATA_CPUS: "71:95"}
+MAP = {
+    COMPUTE_CPUS: "0-21:24-45",
+    COMM_CPUS: "22-23:46-47",
+    HOROVOD_CPUS: "70:94",
+    DATA_CPUS: "71:95",
+}
 
 
 def test_each_local_rank_takes_its_own_entry() -> None:
-    assert read_pins(MAP, 0) == RankPins(tuple(range(22)), (71,))
-    assert read_pins(MAP, 1) == RankPins(tuple(range(24, 46)), (95,))
+    compute = tuple(range(22)), tuple(range(24, 46))
+    assert read_pins(MAP, 0) == RankCores(compute=compute[0], comm=(22, 23), horovod=70, data=(71,))
+    assert read_pins(MAP, 1) == RankCores(compute=compute[1], comm=(46, 47), horovod=94, data=(95,))
+
+
+def test_a_rank_may_have_no_communication_cores() -> None:
+    cores = read_pins({**MAP, COMM_CPUS: ":"}, 1)
+    assert cores is not None
+    assert cores.comm == ()
 
 
 def test_without_a_map_nothing_is_pinned() -> None:
@@ -44,7 +56,8 @@ def test_a_rank_without_an_entry_stops(environ: dict[str, str], local_rank: int)
 def _on_one_cpu(code: str) -> str:
     """Run a script in a process of its own: a mask must not leak into the tests."""
     cpu = min(os.sched_getaffinity(0))
-    script = f"cpu = {cpu}\nfrom hvdtrain.train.pinning import *\nimport os\n{code}"
+    imports = "from hvdtrain.plan.affinity import RankCores\nfrom hvdtrain.train.pinning import *"
+    script = f"cpu = {cpu}\n{imports}\nimport os\n{code}"
     return subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     ).stdout.strip()
@@ -52,7 +65,7 @@ def _on_one_cpu(code: str) -> str:
 
 def test_pin_process_moves_the_process_and_tells_openmp() -> None:
     out = _on_one_cpu(
-        "pin_process(RankPins((cpu,), (cpu,)))\n"
+        "pin_process(RankCores(compute=(cpu,), comm=(), horovod=cpu, data=(cpu,)))\n"
         "print(os.sched_getaffinity(0) == {cpu}, os.environ['KMP_AFFINITY'])"
     )
     cpu = min(os.sched_getaffinity(0))
@@ -62,7 +75,7 @@ def test_pin_process_moves_the_process_and_tells_openmp() -> None:
 def test_a_setting_of_the_script_is_kept() -> None:
     out = _on_one_cpu(
         "os.environ['KMP_AFFINITY'] = 'mine'\n"
-        "pin_process(RankPins((cpu,), (cpu,)))\n"
+        "pin_process(RankCores(compute=(cpu,), comm=(), horovod=cpu, data=(cpu,)))\n"
         "print(os.environ['KMP_AFFINITY'])"
     )
     assert out == "mine"
@@ -71,7 +84,7 @@ def test_a_setting_of_the_script_is_kept() -> None:
 def test_cores_outside_the_job_stop_the_rank() -> None:
     out = _on_one_cpu(
         "from hvdtrain.errors import RunError\n"
-        "try:\n    pin_process(RankPins((4095,), (4095,)))\n"
+        "try:\n    pin_process(RankCores(compute=(4095,), comm=(), horovod=4095, data=(4095,)))\n"
         "except RunError as error:\n    print(error)"
     )
     assert "the compute cores 4095 cannot be used" in out

@@ -20,7 +20,7 @@ from PIL import Image
 from hvdtrain.plan.decode import load_json
 from hvdtrain.plan.record import METRICS_FILE, RECORD_FILE, Record
 from hvdtrain.stack import stack_variables
-from tests.ranks import RANK_VARIABLES, ROOT, find_ranks, run_ranks
+from tests.ranks import RANK_VARIABLES, ROOT, find_ranks, run_ranks, start_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(300)]
 
@@ -191,3 +191,25 @@ def test_a_killed_rank_takes_the_run_down(endless: subprocess.Popen[bytes], tmp_
     assert time.monotonic() - started < 60
     record = tmp_path / "run" / RECORD_FILE
     assert not record.exists() or json.loads(record.read_text())["status"] == "failed"
+
+
+DIES = """
+import os, sys
+import hvdtrain.train.start as start
+from hvdtrain.cli import main
+if (os.environ.get("PMI_RANK") or os.environ["OMPI_COMM_WORLD_RANK"]) == "1":
+    os.kill(os.getpid(), 9)
+start.JOIN_SECONDS = 5.0
+sys.argv = ["hvdtrain", "train", "--model", "small", "--results", sys.argv[1]]
+main()
+"""
+
+
+def test_a_rank_that_dies_before_it_has_joined_leaves_nobody_waiting(tmp_path: Path) -> None:
+    running = start_ranks(["-c", DIES, str(tmp_path / "results")], tmp_path / "out")
+    try:
+        running.communicate(timeout=120)
+    finally:
+        running.kill()
+    assert running.returncode != 0
+    assert not (tmp_path / "results").exists()

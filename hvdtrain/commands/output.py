@@ -1,8 +1,14 @@
-"""Tables in plain text, for people and for logs."""
+"""What commands print: lines for people, and tables in plain text."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr."""
+    print(f"hvdtrain: {text}", file=sys.stderr, flush=True)
 
 
 def align(lines: Sequence[Sequence[str]], right: Collection[str]) -> str:

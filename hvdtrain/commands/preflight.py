@@ -1,0 +1,147 @@
+"""`hvdtrain preflight`: trust the machine before spending node-hours."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from hvdtrain.commands.train import command as train
+from hvdtrain.plan.preflight import Preflight
+from hvdtrain.plan.text import require_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_SHOWN_RANKS = 16
+_EXAMPLE = """\b
+Example:
+  mpirun -n 2 hvdtrain preflight --model small --json
+"""
+
+
+@click.command(epilog=_EXAMPLE)
+@click.option(
+    "--deadline",
+    "deadline_seconds",
+    type=click.FloatRange(5, 3600),
+    default=55.0,
+    show_default=True,
+    help="Seconds after which a preflight that hangs is ended.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+def command(*, deadline_seconds: float, as_json: bool, **options: Any) -> None:
+    """Check the ranks and their nodes before a training, with the options of that training.
+
+    Started like `hvdtrain train`. The launcher, MPI and Horovod must see the same ranks; versions,
+    plan and data must be the same on all; the sums of an allreduce must be right; and every
+    thread must be on the cores of the core map. Slow nodes are named. The report goes to stderr,
+    and to preflight.json in the run's folder when there is a --run-id.
+
+    Exit code 0: nothing speaks against training. 1: a fault; every rank ends with it.
+    """
+    from hvdtrain.stack import ensure_stack
+
+    ensure_stack()
+    from hvdtrain.train.options import TrainOptions
+    from hvdtrain.train.preflight.run import run_preflight
+
+    if options["run_id"] is not None:
+        require_name("--run-id", options["run_id"])
+    names = [field.name for field in dataclasses.fields(TrainOptions)]
+    report = run_preflight(
+        TrainOptions(**{name: options[name] for name in names}), deadline_seconds
+    )
+    if report is None:
+        return
+    show_report(report)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+    if report.faults:
+        sys.exit(1)
+
+
+# All of them, so that both lines of a job can have the same options.
+command.params = [*train.params, *command.params]
+
+
+def show_report(report: Preflight) -> None:
+    """The report for people, on stderr."""
+    from rich.console import Console
+
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 120, highlight=False)
+    _say(
+        console,
+        f"preflight: {_count(report.ranks, 'rank')} on {_count(len(report.hosts), 'node')}, "
+        f"started by {report.launcher}; "
+        f"{report.seconds:.0f} s",
+    )
+    _show_allreduce(console, report)
+    _show_speed(console, report)
+    _show_placement(console, report)
+    for slow in report.slow:
+        _say(
+            console,
+            f"slow node: {slow.host}: {slow.what} takes {slow.ratio:.2f} times the median of the "
+            "others",
+        )
+    for fault in report.faults:
+        _say(console, f"hvdtrain: {fault.check}: {fault.text}\n  fix: {fault.fix}")
+    if report.exclude:
+        _say(console, f"for the next job: sbatch {report.exclude}")
+    _say(console, "preflight: no training" if report.faults else "preflight: fine")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _show_allreduce(console: Console, report: Preflight) -> None:
+    if not report.allreduce:
+        return
+    _say(console, f"allreduce over {report.reduction}: {report.algorithm}")
+    for point in report.allreduce:
+        _say(
+            console,
+            f"  {_size(point.bytes):>7}  {point.seconds * 1e3:9.2f} ms  "
+            f"{point.bus_gb_per_second(report.ranks):7.3f} GB/s",
+        )
+
+
+def _show_speed(console: Console, report: Preflight) -> None:
+    compute = sorted(node.gflop_per_second for node in report.nodes)
+    memory = sorted(node.triad_gb_per_second for node in report.nodes)
+    for what, speeds, unit in (
+        ("convolution", compute, "GFLOP/s"),
+        ("triad", memory, "GB/s"),
+    ):
+        middle = speeds[len(speeds) // 2]
+        text = f"{what + ', per node':<24}{middle:.3g} {unit}"
+        if len(speeds) > 1:
+            text += f" (median of {speeds[0]:.3g} to {speeds[-1]:.3g})"
+        _say(console, text)
+
+
+def _show_placement(console: Console, report: Preflight) -> None:
+    if not report.placement:
+        _say(console, "no core map (HVDTRAIN_COMPUTE_CPUS): the threads were not attested")
+        return
+    attested = "attested" if report.attested else "not attested"
+    _say(console, f"where the threads may run, by the kernel's word ({attested}):")
+    for place in report.placement[:_SHOWN_RANKS]:
+        text = f"  rank {place.rank} on {place.host}: compute {place.compute}"
+        text += f"; communication {place.communication}; Horovod {place.horovod}"
+        _say(console, text + (f"; data {place.data}" if place.data else ""))
+    if len(report.placement) > _SHOWN_RANKS:
+        _say(console, f"  and {len(report.placement) - _SHOWN_RANKS} more in preflight.json")
+
+
+def _size(count: int) -> str:
+    return f"{count // 2**20} MB" if count >= 2**20 else f"{count // 2**10} KB"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

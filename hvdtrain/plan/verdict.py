@@ -1,0 +1,128 @@
+"""Judges what the ranks of a preflight have said and measured. Pure, and the same on every rank."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+
+from hvdtrain.plan.hostlist import format_hostlist, node_name
+from hvdtrain.plan.preflight import Check, Fault, Kind, NodeSpeed, RankAnswer, SlowNode
+from hvdtrain.plan.slow import find_slow
+
+_NAMED = 8
+
+
+def judge_shape(
+    hosts: Sequence[str], nodes: int | None, ranks_per_node: int | None
+) -> tuple[Fault, ...]:
+    """Whether the launcher has started what was planned, evenly over the nodes.
+
+    Args:
+        hosts: Of every rank.
+        nodes: Planned; None: any number.
+        ranks_per_node: Planned; None: any number.
+    """
+    counts = Counter(hosts)
+    fix = "make --nodes and --ranks-per-node equal to what the launcher starts"
+    if nodes is not None and ranks_per_node is not None and nodes * ranks_per_node != len(hosts):
+        text = (
+            f"the plan is for {nodes} nodes x {ranks_per_node} ranks and {len(hosts)} ranks were "
+            f"started on {len(counts)} nodes"
+        )
+        return (Fault(check="world", text=text, fix=fix),)
+    if len(set(counts.values())) > 1:
+        most, fewest = counts.most_common()[0], counts.most_common()[-1]
+        text = f"{most[1]} ranks were started on {most[0]} and {fewest[1]} on {fewest[0]}"
+        return (Fault(check="world", text=text, fix="start as many ranks on every node"),)
+    return ()
+
+
+def judge_sameness(answers: Sequence[RankAnswer]) -> tuple[Fault, ...]:
+    """Whether all ranks run the same program, make the same plan and see the same data."""
+    faults = []
+    versions = _odd_ranks(answers, lambda answer: answer.versions)
+    if versions:
+        fix = "give every node the same installation"
+        faults.append(_fault("versions", "other versions of the stack", versions, answers, fix))
+    data = _odd_ranks(answers, lambda answer: (answer.fingerprint, answer.input_error))
+    if data:
+        fix = "give every node the same files; a node may have run out of space for its copy"
+        faults.append(_fault("data", "other data", data, answers, fix))
+    plan = _odd_ranks(answers, lambda answer: answer.plan_sha256)
+    if plan and not data:
+        fix = "start every rank with the same options and the same recipe file"
+        faults.append(_fault("plan", "another plan", plan, answers, fix))
+    return tuple(faults)
+
+
+def judge_sums(wrong: Sequence[tuple[int, ...]], hosts: Sequence[str]) -> tuple[Fault, ...]:
+    """Whether every sum of the allreduce was right.
+
+    Args:
+        wrong: Of every rank: the sizes in bytes whose sum was wrong.
+        hosts: Of every rank.
+    """
+    ranks = [rank for rank, sizes in enumerate(wrong) if sizes]
+    if not ranks:
+        return ()
+    sizes = sorted({size for sizes in wrong for size in sizes})
+    text = f"wrong sum of {', '.join(map(str, sizes))} bytes on {_name(ranks, hosts)}"
+    fix = "try HOROVOD_CPU_OPERATIONS=MPI and another allreduce algorithm; report the nodes"
+    # A wrong sum travels: the ranks that have it are not those that made it.
+    return (Fault(check="allreduce", text=text, fix=fix),)
+
+
+def find_slow_nodes(nodes: Sequence[NodeSpeed]) -> tuple[SlowNode, ...]:
+    """Nodes that compute or move data slower than the others, slowest first."""
+    speeds: tuple[tuple[Kind, list[float]], ...] = (
+        ("compute", [1 / node.gflop_per_second for node in nodes]),
+        ("memory", [1 / node.triad_gb_per_second for node in nodes]),
+    )
+    found = [
+        SlowNode(host=nodes[slow.index].host, what=what, ratio=slow.ratio)
+        for what, seconds in speeds
+        for slow in find_slow(seconds)
+    ]
+    return tuple(sorted(found, key=lambda slow: -slow.ratio))
+
+
+def exclude_option(hosts: Sequence[str]) -> str:
+    """The option of sbatch that leaves nodes out; empty for none."""
+    names = format_hostlist(node_name(host) for host in hosts)
+    return f"--exclude={names}" if names else ""
+
+
+def name_ranks(ranks: Sequence[int]) -> str:
+    """`rank 3`, or `ranks 0, 1, 2 and 5 more`."""
+    named = ", ".join(map(str, ranks[:_NAMED]))
+    more = f" and {len(ranks) - _NAMED} more" if len(ranks) > _NAMED else ""
+    return f"rank{'s' if len(ranks) > 1 else ''} {named}{more}"
+
+
+def _odd_ranks(
+    answers: Sequence[RankAnswer], key: Callable[[RankAnswer], Hashable]
+) -> list[RankAnswer]:
+    """Those that do not say what most say; in a tie, what the lowest rank says counts."""
+    counts = Counter(key(answer) for answer in answers)
+    usual = counts.most_common(1)[0][0]
+    return [answer for answer in answers if key(answer) != usual]
+
+
+def _fault(
+    check: Check, what: str, odd: Sequence[RankAnswer], answers: Sequence[RankAnswer], fix: str
+) -> Fault:
+    hosts = [answer.host for answer in answers]
+    errors = [answer.input_error for answer in odd if answer.input_error]
+    text = f"{what} than most of the {len(answers)} ranks: {_name([a.rank for a in odd], hosts)}"
+    if errors:
+        text += f": {errors[0]}"
+    bad = tuple(dict.fromkeys(answer.host for answer in odd))
+    # Where a node's own ranks differ it is not the node.
+    good = {answer.host for answer in answers} - set(bad)
+    return Fault(check=check, text=text, fix=fix, hosts=bad if good else ())
+
+
+def _name(ranks: Sequence[int], hosts: Sequence[str]) -> str:
+    nodes = tuple(dict.fromkeys(hosts[rank] for rank in ranks))
+    more = f" and {len(nodes) - _NAMED} more nodes" if len(nodes) > _NAMED else ""
+    return f"{name_ranks(ranks)} on {', '.join(nodes[:_NAMED])}{more}"

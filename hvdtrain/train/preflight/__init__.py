@@ -1,0 +1,1 @@
+"""The checks that the ranks make together before they train."""

@@ -1,0 +1,82 @@
+"""How fast a rank computes and moves data on its compute cores, while the others do the same."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from hvdtrain.plan.preflight import NodeSpeed
+from hvdtrain.train.world import World, gather, wait_for_all
+
+MEASURED_SECONDS = 1.0
+FEWEST_RUNS = 3
+# One of the layers that most of ResNet-50's time goes into.
+SIDE, CHANNELS, KERNEL = 14, 256, 3
+IMAGES_PER_CORE = 4
+# Two arrays of this size: more than any cache has for a core.
+TRIAD_BYTES_PER_CORE = 20 * 2**20
+
+
+def measure_nodes(world: World, cores: int) -> tuple[NodeSpeed, ...]:
+    """The speeds of all nodes, in the order of their first ranks. Collective.
+
+    Args:
+        world: All ranks.
+        cores: On which this rank computes.
+    """
+    wait_for_all()
+    gflop_per_second = _convolution_gflop_per_second(cores)
+    wait_for_all()
+    triad_gb_per_second = _triad_gb_per_second(cores)
+    ranks = gather((gflop_per_second, triad_gb_per_second))
+    return tuple(
+        NodeSpeed(
+            host=host,
+            gflop_per_second=sum(ranks[rank][0] for rank in _ranks_on(host, world)),
+            triad_gb_per_second=sum(ranks[rank][1] for rank in _ranks_on(host, world)),
+        )
+        for host in dict.fromkeys(world.hosts)
+    )
+
+
+def _ranks_on(host: str, world: World) -> list[int]:
+    return [rank for rank, other in enumerate(world.hosts) if other == host]
+
+
+def _convolution_gflop_per_second(cores: int) -> float:
+    """A forward convolution, fp32, as oneDNN does it in the training."""
+    images = IMAGES_PER_CORE * cores
+    inputs = tf.random.stateless_normal([images, SIDE, SIDE, CHANNELS], (1, 2))
+    kernel = tf.random.stateless_normal([KERNEL, KERNEL, CHANNELS, CHANNELS], (3, 4))
+
+    def convolve() -> tf.Tensor:
+        return tf.nn.conv2d(inputs, kernel, 1, "SAME")
+
+    flop = 2 * images * SIDE**2 * KERNEL**2 * CHANNELS**2
+    return flop / _median_seconds(tf.function(convolve)) / 1e9
+
+
+def _triad_gb_per_second(cores: int) -> float:
+    """STREAM's triad in place, v = v - s x: the one TensorFlow kernel that needs no third array."""
+    elements = TRIAD_BYTES_PER_CORE // 4 * cores
+    variable = tf.Variable(tf.ones([elements]))
+    x = tf.ones([elements])
+
+    def triad() -> None:
+        tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=0.5, delta=x)
+
+    return 3 * 4 * elements / _median_seconds(triad) / 1e9
+
+
+def _median_seconds(work: Callable[[], object]) -> float:
+    work()
+    seconds: list[float] = []
+    end = time.perf_counter() + MEASURED_SECONDS
+    while len(seconds) < FEWEST_RUNS or time.perf_counter() < end:
+        begin = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)

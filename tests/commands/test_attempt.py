@@ -1,0 +1,146 @@
+"""What a job's script asks before its ranks start, and what it hears when they have ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from hvdtrain.commands.attempt import command
+from hvdtrain.errors import InputError, RunError
+from hvdtrain.plan.attempt import ATTEMPT_FILE, MOST_RESTARTS, failure_file
+from hvdtrain.plan.record import RECORD_FILE
+from tests.samples import sample_record
+
+
+class Job:
+    """A job whose scontrol only takes note."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = tmp_path / "results" / "run"
+        self.requeued = tmp_path / "requeued"
+        self.scontrol = tmp_path / "scontrol"
+        self.answer("exit 0")
+        self.starts = 0
+        self.setenv = monkeypatch.setenv
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+
+    def answer(self, shell: str) -> None:
+        self.scontrol.write_text(f'#!/bin/bash\necho "$@" >>{self.requeued}\n{shell}\n')
+        self.scontrol.chmod(0o755)
+
+    def begin(self) -> Result:
+        self.setenv("SLURM_RESTART_COUNT", str(self.starts))
+        self.starts += 1
+        return self._call("begin")
+
+    def end(self, *words: str) -> Result:
+        return self._call("end", *words)
+
+    def save(self, step: int) -> None:
+        folder = self.folder / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        (folder / f"checkpoint-{step:010d}.npz").touch()
+
+    def _call(self, *words: str) -> Result:
+        options = ("--results", str(self.folder.parent), "--run-id", "run")
+        return CliRunner().invoke(command, [*words, *options])
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    return Job(tmp_path, monkeypatch)
+
+
+def test_a_job_requeues_itself_and_says_where_it_goes_on(job: Job) -> None:
+    assert job.begin().exit_code == 0
+    job.save(40)
+    done = job.end("--requeue")
+    assert done.exit_code == 0
+    assert done.stdout == ""
+    assert "to go on from step 40" in done.stderr
+    assert job.requeued.read_text() == "requeue 7\n"
+
+
+def test_a_crash_loop_is_left_after_three_restarts(job: Job) -> None:
+    for _ in range(MOST_RESTARTS):
+        assert job.begin().exit_code == 0
+        assert job.end("--requeue").exit_code == 0
+    assert job.begin().exit_code == 0
+    error = job.end("--requeue").exception
+    assert isinstance(error, RunError)
+    assert "started again 3 times from the first step" in str(error)
+    assert len(job.requeued.read_text().splitlines()) == MOST_RESTARTS
+    # Nor does it begin when somebody else has started it.
+    assert isinstance(job.begin().exception, RunError)
+    job.save(1)
+    assert job.begin().exit_code == 0
+
+
+def test_a_job_that_is_submitted_anew_begins_to_count_anew(job: Job) -> None:
+    for _ in range(2 + MOST_RESTARTS):
+        done = job.begin()
+    assert done.exit_code == 1
+    job.starts = 0
+    assert job.begin().exit_code == 0
+    assert job.end("--requeue").exit_code == 0
+
+
+def test_a_failure_that_would_come_again_is_not_repeated(job: Job) -> None:
+    job.begin()
+    failure = job.folder / failure_file("7")
+    failure.write_text("the disk is full\n  fix: make room\n")
+    error = job.end("--requeue").exception
+    assert "not started again: the disk is full" in str(error)
+    failure.write_text("")
+    assert isinstance(job.end("--requeue").exception, RunError)
+    assert not job.requeued.exists()
+    # Who starts it again has done something about it.
+    assert job.begin().exit_code == 0
+    assert job.end("--requeue").exit_code == 0
+
+
+@pytest.mark.parametrize(("status", "code"), [("completed", 1), ("failed", 0)])
+def test_a_run_that_is_over_stays_so(job: Job, status: str, code: int) -> None:
+    job.begin()
+    record = sample_record(run_id="run", status=status)
+    (job.folder / RECORD_FILE).write_bytes(msgspec.json.encode(record))
+    assert job.end("--requeue").exit_code == code
+
+
+@pytest.mark.parametrize("words", [(), ("--requeue",)])
+def test_where_a_job_cannot_requeue_itself_it_says_how_to_go_on(
+    job: Job, words: tuple[str, ...]
+) -> None:
+    job.begin()
+    job.save(40)
+    job.answer("echo 'Requested operation not permitted' >&2; exit 1")
+    error = job.end(*words).exception
+    assert isinstance(error, RunError)
+    assert "HVDTRAIN_RUN_ID=run; it goes on from step 40" in error.fix
+    assert ("not permitted" in error.message) == bool(words)
+
+
+def test_a_damaged_note_is_as_good_as_none(job: Job) -> None:
+    job.folder.mkdir(parents=True)
+    (job.folder / ATTEMPT_FILE).write_text("{")
+    assert job.begin().exit_code == 0
+
+
+def test_a_folder_that_cannot_be_written_ends_the_job(job: Job) -> None:
+    job.folder.parent.mkdir()
+    job.folder.write_text("a file")
+    error = job.begin().exception
+    assert isinstance(error, RunError)
+    assert "cannot be written" in error.message
+
+
+def test_outside_a_job_there_is_nothing_to_requeue(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID")
+    for done in (job.begin(), job.end("--requeue")):
+        assert isinstance(done.exception, InputError)
