@@ -29,6 +29,7 @@ COMMANDS = {
     "systems": Entry("systems", "List the clusters, or show one."),
     "cores": Entry("cores", "Draw the core map of a node."),
     "schedule": Entry("schedule", "Show or draw the learning rate of a recipe."),
+    "predict": Entry("predict", "Forecast how long a run will take."),
     "dry-run": Entry("dry_run", "Train for a few steps on this machine."),
     "preflight": Entry("preflight", "Check the ranks and their nodes before a training."),
     "train": Entry("train", "What every rank runs."),

@@ -115,6 +115,7 @@ finally:
         ("submit --nodes 1536 --dry-run", "#!"),
         ("sweep {jobs}/sweeps/table-05.toml --dry-run", "run "),
         ("status --results {results}", ""),
+        ("predict --nodes 1536", "nodes"),
         ("cancel --all --results {results}", ""),
         ("report {results} -o -", "<!DOCTYPE html>"),
         ("stage remove {results}/nothing", ""),

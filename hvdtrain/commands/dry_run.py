@@ -37,6 +37,13 @@ Example:
 @click.option(
     "--batch", type=click.IntRange(1), default=16, show_default=True, help="Images per rank."
 )
+@click.option(
+    "--accumulate",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Batches of a rank whose gradients make one update.",
+)
 @click.option("--steps", type=click.IntRange(1), help=f"Updates. Default: {DEFAULT_STEPS}.")
 @click.option("--epochs", type=float, help="Passes over the data, instead of --steps.")
 @click.option(
@@ -62,6 +69,7 @@ Example:
 def command(
     ranks: int | None,
     batch: int,
+    accumulate: int,
     steps: int | None,
     epochs: float | None,
     data: Path | None,
@@ -90,7 +98,16 @@ def command(
     run_id = f"dry-run-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S-%f}"
     words = [
         *("--system", "local", "--nodes", "1", "--ranks-per-node", str(len(core_map.ranks))),
-        *("--rank-batch", str(batch), "--model", model, "--precision", precision),
+        *(
+            "--rank-batch",
+            str(batch),
+            "--accumulate",
+            str(accumulate),
+            "--model",
+            model,
+            "--precision",
+            precision,
+        ),
         *("--recipe", recipe, "--results", str(results), "--run-id", run_id),
         *(("--steps", str(steps)) if steps is not None else ("--epochs", str(epochs))),
         *(("--data", str(data)) if data is not None else ()),

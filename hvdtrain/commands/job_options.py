@@ -27,7 +27,14 @@ _REQUEST = (
     click.option("--partition", help="Default: the first that the job fits into."),
     click.option("--ranks-per-node", type=int, help="MPI ranks on a node. Default: the system's."),
     click.option("--comm-cores", type=int, help="Cores of a node that only communicate."),
-    click.option("--node-batch", type=int, help="Images of a node in one step. Default: 32."),
+    click.option(
+        "--node-batch", type=int, help="Images that a node computes at once. Default: 32."
+    ),
+    click.option(
+        "--accumulate",
+        type=click.IntRange(1),
+        help="Batches of a node whose gradients make one update. Default: 1.",
+    ),
     click.option(
         "--recipe",
         help="A name or a TOML file. Default: linear-90, or large-batch-100 from a batch of "
@@ -41,7 +48,9 @@ _REQUEST = (
         "starts.",
     ),
     click.option("--results", help="Folder of all runs on the cluster. Default: results."),
-    click.option("--walltime", help="HH:MM:SS. Default: from the forecast, with a margin."),
+    click.option(
+        "--walltime", help="HH:MM:SS. Default: the upper end of the forecast, and the start-up."
+    ),
     click.option("--account", help="Slurm's account."),
     click.option("--qos", help="Slurm's QOS. Default: the partition's."),
     click.option(

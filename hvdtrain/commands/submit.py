@@ -126,8 +126,8 @@ def check_chain(plan: JobPlan, chain: int | None) -> JobPlan:
     if needed is None or needed <= (chain or 1):
         return plan
     each = format_walltime(plan.walltime_min)
-    train = format_duration(plan.forecast.minutes_to_train * 60)
-    text = f"the run takes {train}, that is {needed} jobs of {each}, margin and start-up included"
+    train = format_duration(plan.forecast.minutes_to_train.high * 60)
+    text = f"the run takes {train} at most, that is {needed} jobs of {each}, start-up included"
     if chain is None and plan.request.walltime is None and needed <= MOST_JOBS:
         fix = f"--chain {needed}; or --chain 1 for a single job that will not finish the run"
         raise InputError("--chain", None, text, fix)

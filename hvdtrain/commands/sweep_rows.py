@@ -45,7 +45,7 @@ class Entry:
     @property
     def node_hours(self) -> float | None:
         """Forecast; None: nothing is known."""
-        return self.plan.forecast.node_hours if self.plan.forecast else None
+        return self.plan.forecast.node_hours.value if self.plan.forecast else None
 
     @property
     def most_node_hours(self) -> float:

@@ -89,7 +89,8 @@ def show_system(system: System, folder: Path) -> str:
 
 def _value(value: object) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{key}: {text}" if text else key for key, text in value.items()) or "-"
+        flags = (key if text == "" else f"{key}: {text}" for key, text in value.items())
+        return "; ".join(flags) or "-"
     if isinstance(value, list | tuple):
         return " ".join(map(str, value)) or "-"
     return str(value)

@@ -92,7 +92,7 @@ def notice_seconds(run: RunPlan, forecast: Forecast | None, walltime_min: int) -
     """
     wanted = UNKNOWN_NOTICE_SECONDS
     if forecast is not None:
-        evaluation = run.dataset.validation_images / forecast.images_per_second
-        wanted = math.ceil(forecast.step_seconds + evaluation + LEAVING_SECONDS)
+        evaluation = run.dataset.validation_images / forecast.images_per_second.low
+        wanted = math.ceil(forecast.step_seconds.high + evaluation + LEAVING_SECONDS)
     # Slurm keeps this number in 16 bits.
     return min(wanted, walltime_min * 60 // 4, 2**16 - 1)

@@ -85,6 +85,8 @@ def _read(path: Path) -> str:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(str(path), reason, "a file that can be read") from None
+    except ValueError as error:  # a path that no file can have
+        raise InputError(str(path), str(error), "the path of a file") from None
 
 
 def _fit(decode: Callable[[], T], kind: type[T], origin: str, raw: object) -> T:

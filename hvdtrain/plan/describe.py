@@ -23,6 +23,7 @@ def describe_job(plan: JobPlan) -> tuple[tuple[str, str], ...]:
         (
             "global batch",
             f"{_plural(run.nodes, 'node')} x {ranks} x {run.rank_batch} images "
+            f"{f'x {run.accumulate} accumulated ' if run.accumulate > 1 else ''}"
             f"= {run.global_batch}",
         ),
         ("recipe", f"{run.recipe.name}: {run.recipe.title}"),
@@ -71,11 +72,13 @@ def _forecast(plan: JobPlan) -> tuple[tuple[str, str], ...]:
     forecast, step_time = plan.forecast, plan.system.step_time
     if forecast is None or step_time is None:
         return (("forecast", f"none: no step time is known for {plan.system.name}"),)
-    train = format_duration(forecast.minutes_to_train * 60)
-    epoch = f"{forecast.epoch_seconds:.1f} s, {forecast.images_per_second:.0f} images/s"
+    epoch, minutes = forecast.epoch_seconds, forecast.minutes_to_train
+    speed = f"{forecast.images_per_second.value:.0f} images/s"
+    longest = format_duration(minutes.high * 60)
+    train = f"{format_duration(minutes.value * 60)}, at most {longest}"
     return (
-        ("epoch time", epoch),
-        ("time to train", f"{train}, {forecast.node_hours:.0f} node-hours"),
+        ("epoch time", f"{epoch.value:.1f} s ({epoch.low:.1f} to {epoch.high:.1f}), {speed}"),
+        ("time to train", f"{train}; {forecast.node_hours.value:.0f} node-hours"),
         ("forecast", step_time.source),
     )
 

@@ -104,7 +104,7 @@ def make_job(request: JobRequest, system: System, origin: Origin) -> JobPlan:
     # The limits of the site come first: the plan of an impossible job is of no use.
     place_job(entries, nodes, walltime_min=request.walltime_min)
     core_map = _core_map(request, system)
-    run = _plan_run(request, system, nodes)
+    run = plan_run(request, system, nodes)
     forecast = make_forecast(run, system.step_time) if system.step_time else None
     placement = place_job(
         entries,
@@ -167,12 +167,17 @@ def _recipe(request: JobRequest, global_batch: int) -> str:
     return request.recipe or default
 
 
-def _plan_run(
+def plan_run(
     request: JobRequest,
     system: System,
     nodes: int,
     load: Callable[[str], Recipe] = load_recipe,
 ) -> RunPlan:
+    """What the ranks of a request will do on so many nodes.
+
+    Raises:
+        InputError: The batch, the recipe or the model is not possible.
+    """
     ranks_per_node = _ranks_per_node(request, system)
     # The folder is on the cluster: the ranks will see what it holds.
     kind: DataKind = "synthetic" if request.is_synthetic else "tfrecords"
@@ -181,7 +186,8 @@ def _plan_run(
         nodes=nodes,
         ranks_per_node=ranks_per_node,
         rank_batch=split_node_batch(request.node_batch, ranks_per_node),
-        recipe=load(_recipe(request, nodes * request.node_batch)),
+        accumulate=request.accumulate,
+        recipe=load(_recipe(request, nodes * request.node_batch * request.accumulate)),
         model=request.model,
         source=DataSource(kind=kind, path="" if request.is_synthetic else request.data or ""),
         dataset=DatasetInfo(
@@ -209,6 +215,10 @@ def _notes(
             f"{partition.name}, {format_walltime(partition.max_walltime_min)}; "
             "give --walltime when you know better"
         )
+    if forecast is not None and request.walltime is None and not _is_fitted(request, system):
+        notes.append(
+            "the forecast is outside of what it was fitted to; the wall time has twice the margin"
+        )
     if request.data is None:
         notes.append(
             f"no --data: the job reads its folder from {DATA_VARIABLE}, and stops at once where "
@@ -223,11 +233,16 @@ def _notes(
     return tuple(notes)
 
 
+def _is_fitted(request: JobRequest, system: System) -> bool:
+    assert system.step_time is not None and request.nodes is not None
+    return system.step_time.is_fitted(request.node_batch, request.nodes)
+
+
 def _too_long(request: JobRequest, system: System, placement: Placement, forecast: Forecast) -> str:
     """What to say when the run does not end within any partition's limit."""
     needed = format_duration(forecast.walltime_min * 60)
     text = (
-        f"the run does not fit into one job: it needs {needed} with a margin, the limit is "
+        f"the run does not fit into one job: it needs {needed} at most, the limit is "
         f"{placement.partition.limits}"
     )
     fewest = _fewest_nodes(request, system)
@@ -244,7 +259,7 @@ def _fewest_nodes(request: JobRequest, system: System) -> int | None:
     load = functools.cache(load_recipe)
     for nodes in range(request.nodes + 1, most + 1):
         try:
-            forecast = make_forecast(_plan_run(request, system, nodes, load), system.step_time)
+            forecast = make_forecast(plan_run(request, system, nodes, load), system.step_time)
             if place_job(entries, nodes, forecast_min=forecast.walltime_min).fits:
                 return nodes
         except InputError:  # a gap between the partitions, or more images than the data has

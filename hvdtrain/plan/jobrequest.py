@@ -50,7 +50,8 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         nodes: Nodes; the one thing that must be given.
         partition: Partition or QOS, by its name in the system file.
         ranks_per_node: MPI ranks on a node.
-        node_batch: Images of a node in one step. Source: the paper's 49,152 run, 32.
+        node_batch: Images that a node computes at once. Source: the paper's 49,152 run, 32.
+        accumulate: How many such batches make one update: times as large is the global batch.
         recipe: Name of a shipped recipe, or path of a file.
         epochs: Stretches the recipe to this many.
         model: What is trained; only in a file.
@@ -74,6 +75,7 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     partition: str | None = None
     ranks_per_node: Positive | None = None
     node_batch: Positive = 32
+    accumulate: Positive = 1
     recipe: str | None = None
     epochs: Annotated[float, Meta(gt=0, le=10000)] | None = None
     model: ModelSpec = ModelSpec()

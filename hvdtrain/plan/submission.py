@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from hvdtrain.plan.forecast import STARTUP_MIN, WALLTIME_MARGIN, Forecast
+from hvdtrain.plan.forecast import STARTUP_MIN, Forecast
 from hvdtrain.plan.job import JobPlan
 from hvdtrain.plan.jobrequest import JobRequest
 
@@ -80,7 +80,7 @@ def make_submission(plan: JobPlan, run_id: str, submitted: str, chain: int = 1) 
         global_batch=plan.run.global_batch,
         total_steps=plan.run.total_steps,
         walltime_min=plan.walltime_min,
-        forecast_minutes=plan.forecast.minutes_to_train if plan.forecast else None,
+        forecast_minutes=plan.forecast.minutes_to_train.value if plan.forecast else None,
         chain=chain,
     )
 
@@ -88,7 +88,7 @@ def make_submission(plan: JobPlan, run_id: str, submitted: str, chain: int = 1) 
 def jobs_needed(forecast: Forecast, walltime_min: int) -> int | None:
     """How many jobs of this wall time the run takes, each going on where the last one stopped.
 
-    Every job spends the start-up again, and the training has the margin of a single job.
+    Every job spends the start-up again, and the training takes the upper end of the forecast.
 
     Returns:
         None: the wall time is too short for anything but the start-up.
@@ -96,7 +96,7 @@ def jobs_needed(forecast: Forecast, walltime_min: int) -> int | None:
     useful_min = walltime_min - STARTUP_MIN
     if useful_min <= 0:
         return None
-    return max(1, math.ceil(forecast.minutes_to_train * WALLTIME_MARGIN / useful_min))
+    return max(1, math.ceil(forecast.minutes_to_train.high / useful_min))
 
 
 def plan_chained(plan: JobPlan, chain: int) -> JobPlan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,13 +10,13 @@ from msgspec import Meta
 
 from hvdtrain.errors import InputError
 from hvdtrain.plan.decode import load_toml
+from hvdtrain.plan.steptime import StepTime
 from hvdtrain.plan.text import DirectiveName, Folder, Line, Module, Name, Word, unknown_name
 from hvdtrain.resources import resource_folder
 from hvdtrain.units import format_walltime
 
 Positive = Annotated[int, Meta(ge=1, le=10_000_000)]
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]
-Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Launcher = Literal["ibrun", "srun", "mpirun"]
 MpiFamily = Literal["intel", "openmpi", "mpich"]
 StageBy = Literal["parallel-read", "sbcast"]
@@ -141,32 +140,6 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     requeue: bool = True
     stage_by: StageBy = "parallel-read"
     max_array_tasks: Positive = 1001
-
-
-class StepTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the seconds of a training step follow from the node batch and the nodes.
-
-    step = fixed + image x node_batch + doubling x log2(max(1, nodes / hidden_up_to))
-
-    Attributes:
-        image_seconds: Seconds per image of the node batch.
-        fixed_seconds: Seconds of every step.
-        doubling_seconds: Seconds per doubling of the nodes beyond `hidden_up_to`.
-        hidden_up_to: Nodes up to which the communication hides behind the computation.
-        source: What these were fitted to, and whose software it was.
-    """
-
-    image_seconds: Annotated[float, Meta(gt=0, le=1e6)]
-    fixed_seconds: Seconds
-    doubling_seconds: Seconds
-    hidden_up_to: Positive = 1
-    source: Line
-
-    def step_seconds(self, node_batch: int, nodes: int) -> float:
-        """Seconds of one update."""
-        doublings = math.log2(max(1.0, nodes / self.hidden_up_to))
-        compute = self.fixed_seconds + self.image_seconds * node_batch
-        return compute + self.doubling_seconds * doublings
 
 
 class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

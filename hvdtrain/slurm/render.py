@@ -102,6 +102,7 @@ def train_options(plan: JobPlan) -> tuple[tuple[str, str], ...]:
         ("--nodes", str(run.nodes)),
         ("--ranks-per-node", str(run.ranks_per_node)),
         ("--rank-batch", str(run.rank_batch)),
+        *((("--accumulate", str(run.accumulate)),) if run.accumulate > 1 else ()),
         ("--recipe", plan.recipe),
     ]
     if plan.request.epochs is not None:

@@ -30,9 +30,11 @@ def dry_run(results: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.ranks
 @pytest.mark.timeout(300)
 def test_a_dry_run_trains_pinned_ranks_and_says_where_they_sat(tmp_path: Path) -> None:
-    ended = dry_run(tmp_path, "--model", "small", "--batch", "8", "--steps", "5", "--json")
+    words = ("--model", "small", "--batch", "8", "--accumulate", "2", "--steps", "5", "--json")
+    ended = dry_run(tmp_path, *words)
     assert ended.returncode == 0, ended.stderr
     record = json.loads(ended.stdout)
+    assert (record["plan"]["rank_batch"], record["plan"]["accumulate"]) == (8, 2)
     assert (record["kind"], record["status"], record["steps"]) == ("synthetic", "completed", 5)
     ranks = min(2, len(os.sched_getaffinity(0)))
     assert record["plan"]["ranks_per_node"] == ranks

@@ -80,7 +80,7 @@ def test_the_plan_as_json() -> None:
     plan = json.loads(invoke("--nodes", "1536", "--json").stdout)
     assert plan["partition"]["name"] == "large"
     assert plan["run"]["steps_per_epoch"] == 26
-    assert plan["directives"]["time"] == "00:51:00"
+    assert plan["directives"]["time"] == "00:46:00"
 
 
 def test_the_header_has_the_command_that_made_it() -> None:
@@ -138,6 +138,18 @@ def test_systems_of_ones_own_are_found_in_all_three_places(tmp_path: Path) -> No
     for script in (by_variable, by_option):
         assert f"export HVDTRAIN_SYSTEMS={folder}\n" in script
     assert refused(*words, "--systems-dir", str(tmp_path / "none")).field == "--systems-dir"
+
+
+def test_accumulation_comes_from_the_command_line_or_a_file(tmp_path: Path) -> None:
+    job = tmp_path / "job.toml"
+    job.write_text('nodes = 256\ndata = "synthetic"\naccumulate = 8\n')
+    for words in (("--job", str(job)), ("--nodes", "256", "--accumulate", "8")):
+        script = run(*words).stdout
+        assert "#SBATCH --job-name=hvdtrain-stampede2-knl-256n-b65536\n" in script
+        assert "    --rank-batch 32 \\\n    --accumulate 8 \\\n" in script
+    job.write_text("nodes = 256\naccumulate = 0\n")
+    assert refused("--job", str(job)).field.endswith("accumulate")
+    assert run("--nodes", "256", "--accumulate", "0").returncode == 2
 
 
 def test_the_help_ends_with_an_example() -> None:

@@ -3,12 +3,12 @@
 #SBATCH --nodes=256
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=48
-#SBATCH --time=02:58:00
+#SBATCH --time=02:33:00
 #SBATCH --qos=xlarge
 #SBATCH --output=%x-%j.out
 #SBATCH --open-mode=append
 #SBATCH --requeue
-#SBATCH --signal=B:USR1@184
+#SBATCH --signal=B:USR1@185
 #SBATCH -D .
 
 # ResNet-50, made by hvdtrain 0.1.0:
@@ -20,10 +20,10 @@
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
 # updates            14040: 90 epochs of 156
 # peak learning rate 3.2
-# epoch time         86.6 s, 14789 images/s
-# time to train      2.2 h, 553 node-hours
-# forecast           fitted to Table VI, within 4.4 %: the paper's Intel Caffe and MLSL
-# wall time          02:58:00, at most 759 node-hours
+# epoch time         86.2 s (80.4 to 91.9), 14868 images/s
+# time to train      2.1 h, at most 2.3 h; 550 node-hours
+# forecast           fitted to Table VI, within 2.6 %: the paper's Intel Caffe and MLSL
+# wall time          02:33:00, at most 653 node-hours
 # data               /scratch/imagenet
 # cores of rank 0    compute 0-21,24-45; communication 22-23,46-47; Horovod 22; data loading with the compute threads
 # numbering          as if socket 0 came first; the job asks the node and corrects it

@@ -3,7 +3,7 @@
 #SBATCH --nodes=512
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=48
-#SBATCH --time=01:55:00
+#SBATCH --time=01:41:00
 #SBATCH --qos=xlarge
 #SBATCH --output=%x-%j.out
 #SBATCH --open-mode=append
@@ -20,10 +20,10 @@
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
 # updates            14040: 90 epochs of 156
 # peak learning rate 3.2
-# epoch time         53.2 s, 24076 images/s
-# time to train      80 min, 679 node-hours
-# forecast           fitted to Table VI, within 4.4 %: the paper's Intel Caffe and MLSL
-# wall time          01:55:00, at most 981 node-hours
+# epoch time         53.7 s (50.1 to 57.3), 23871 images/s
+# time to train      80 min, at most 86 min; 685 node-hours
+# forecast           fitted to Table VI, within 2.6 %: the paper's Intel Caffe and MLSL
+# wall time          01:41:00, at most 862 node-hours
 # data               the folder that HVDTRAIN_DATA names when the job starts
 # cores of rank 0    compute 0-21,24-45; communication 22-23,46-47; Horovod 22; data loading with the compute threads
 # numbering          as if socket 0 came first; the job asks the node and corrects it

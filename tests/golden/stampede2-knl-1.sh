@@ -7,7 +7,7 @@
 #SBATCH --output=%x-%j.out
 #SBATCH --open-mode=append
 #SBATCH --requeue
-#SBATCH --signal=B:USR1@1045
+#SBATCH --signal=B:USR1@1194
 
 # ResNet-50, made by hvdtrain 0.1.0:
 #   hvdtrain render-job --nodes 1 --data synthetic --hvdtrain /opt/hvdtrain/bin/hvdtrain
@@ -18,9 +18,9 @@
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
 # updates            3603240: 90 epochs of 40036
 # peak learning rate 0.0125
-# epoch time         22128.2 s, 58 images/s
-# time to train      23.0 d, 553 node-hours
-# forecast           fitted to Table V, within 6.6 %: the paper's Intel Caffe and MLSL
+# epoch time         21835.2 s (17730.2 to 25940.2), 59 images/s
+# time to train      22.7 d, at most 27.0 d; 546 node-hours
+# forecast           fitted to Table V, within 4.9 %: the paper's Intel Caffe and MLSL
 # wall time          5-00:00:00, at most 120 node-hours
 # data               synthetic images
 # cores of rank 0    compute 0-63; communication 64-67; Horovod 132; data loading 133-135,200-203,268-271

@@ -2,7 +2,7 @@
 #SBATCH --job-name=hvdtrain-stampede2-knl-1536n-b49152
 #SBATCH --nodes=1536
 #SBATCH --ntasks-per-node=1
-#SBATCH --time=00:51:00
+#SBATCH --time=00:46:00
 #SBATCH --partition=large
 #SBATCH --output=%x-%j.out
 #SBATCH --open-mode=append
@@ -18,10 +18,10 @@
 # recipe             large-batch-100: 100 epochs for batches of 16K and above: peak 6.4, long warm-up, final collapse
 # updates            2600: 100 epochs of 26
 # peak learning rate 6.4
-# epoch time         17.0 s, 75511 images/s
-# time to train      28 min, 722 node-hours
-# forecast           fitted to Table V, within 6.6 %: the paper's Intel Caffe and MLSL
-# wall time          00:51:00, at most 1306 node-hours
+# epoch time         16.6 s (15.0 to 18.1), 77342 images/s
+# time to train      28 min, at most 30 min; 705 node-hours
+# forecast           fitted to Table V, within 4.9 %: the paper's Intel Caffe and MLSL
+# wall time          00:46:00, at most 1178 node-hours
 # data               the folder that HVDTRAIN_DATA names when the job starts
 # cores of rank 0    compute 0-63; communication 64-67; Horovod 132; data loading 133-135,200-203,268-271
 

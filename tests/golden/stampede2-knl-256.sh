@@ -2,12 +2,12 @@
 #SBATCH --job-name=hvdtrain-stampede2-knl-256n-b8192
 #SBATCH --nodes=256
 #SBATCH --ntasks-per-node=1
-#SBATCH --time=02:57:00
+#SBATCH --time=02:39:00
 #SBATCH --partition=normal
 #SBATCH --output=%x-%j.out
 #SBATCH --open-mode=append
 #SBATCH --requeue
-#SBATCH --signal=B:USR1@184
+#SBATCH --signal=B:USR1@185
 
 # ResNet-50, made by hvdtrain 0.1.0:
 #   hvdtrain render-job --nodes 256 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
@@ -18,10 +18,10 @@
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
 # updates            14040: 90 epochs of 156
 # peak learning rate 3.2
-# epoch time         86.4 s, 14822 images/s
-# time to train      2.2 h, 552 node-hours
-# forecast           fitted to Table V, within 6.6 %: the paper's Intel Caffe and MLSL
-# wall time          02:57:00, at most 755 node-hours
+# epoch time         87.8 s (79.6 to 96.1), 14585 images/s
+# time to train      2.2 h, at most 2.4 h; 561 node-hours
+# forecast           fitted to Table V, within 4.9 %: the paper's Intel Caffe and MLSL
+# wall time          02:39:00, at most 678 node-hours
 # data               /scratch/imagenet
 # cores of rank 0    compute 0-63; communication 64-67; Horovod 132; data loading 133-135,200-203,268-271
 

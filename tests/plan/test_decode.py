@@ -59,3 +59,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
         with pytest.raises(InputError) as caught:
             load(path, Outer)
         assert caught.value.field == str(path)
+
+
+def test_a_path_that_no_file_can_have_is_refused() -> None:
+    for load in (load_json, load_toml):
+        with pytest.raises(InputError, match="the path of a file"):
+            load(Path("a\x00b"), Outer)

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvdtrain.plan.forecast import STARTUP_MIN, WALLTIME_MARGIN, Forecast
+from hvdtrain.plan.forecast import STARTUP_MIN, Forecast, Interval
 from hvdtrain.plan.job import JobPlan, Origin, make_job
 from hvdtrain.plan.jobrequest import JobRequest
 from hvdtrain.plan.submission import Submission, jobs_needed, make_submission, plan_chained
@@ -16,13 +16,14 @@ from hvdtrain.plan.system import load_system
 
 
 def forecast(minutes: float) -> Forecast:
+    one = Interval(value=1, low=1, high=1)
     return Forecast(
-        step_seconds=1,
-        epoch_seconds=1,
-        images_per_second=1,
-        minutes_to_train=minutes,
-        node_hours=1,
-        walltime_min=1,
+        step_seconds=one,
+        epoch_seconds=one,
+        images_per_second=one,
+        efficiency=one,
+        minutes_to_train=Interval(value=minutes / 2, low=minutes / 3, high=minutes),
+        node_hours=one,
     )
 
 
@@ -37,9 +38,8 @@ def test_the_jobs_are_enough_and_one_less_is_not(minutes: float, walltime_min: i
     needed = jobs_needed(forecast(minutes), walltime_min)
     assert needed is not None
     useful = walltime_min - STARTUP_MIN
-    wanted = minutes * WALLTIME_MARGIN
-    assert needed * useful >= wanted * (1 - 1e-9)
-    assert needed == 1 or (needed - 1) * useful <= wanted * (1 + 1e-9)
+    assert needed * useful >= minutes * (1 - 1e-9)
+    assert needed == 1 or (needed - 1) * useful <= minutes * (1 + 1e-9)
 
 
 def test_a_job_that_only_starts_up_is_of_no_use() -> None:

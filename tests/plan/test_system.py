@@ -108,9 +108,11 @@ def test_a_users_file_takes_precedence(tmp_path: Path) -> None:
         (('title = "', 'title = "\\n'), "title"),
         (('modules = ["intel"', 'modules = ["intel;ls"'), "slurm.modules[0]"),
         (('mem = "', '"me m" = "'), "forbidden"),
-        (("image_seconds = 0.0140", "image_seconds = nan"), "step_time.image_seconds"),
-        (("image_seconds = 0.0140", "image_seconds = [["), "not TOML"),
-        (("image_seconds = 0.0140", f"image_seconds = {'9' * 5000}"), "not TOML"),
+        (("image_seconds = 0.0148777", "image_seconds = nan"), "step_time.image_seconds"),
+        (("fitted_batch = [16, 32]", "fitted_batch = [32, 16]"), "step_time.fitted_batch"),
+        (("error = 0.094", "error = 1.5"), "step_time.error"),
+        (("image_seconds = 0.0148777", "image_seconds = [["), "not TOML"),
+        (("image_seconds = 0.0148777", f"image_seconds = {'9' * 5000}"), "not TOML"),
     ],
 )
 def test_a_wrong_file_is_refused_and_the_place_named(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from hvdtrain.plan.job import Origin, make_job
 from hvdtrain.plan.jobrequest import JobRequest
 from hvdtrain.plan.system import System, load_system
 from hvdtrain.slurm.render import render_script
+from tests.slurm.cases import cases
 from tests.slurm.sandbox import make_program, run_script
 
 # What would leave a trace if any of it were executed.
@@ -27,7 +27,6 @@ PIECES = [
     *("'", '"', "\\", " ", "#", "*", "?", "~", "!", "{{", "}}", "{%", "%}", "-", "--", "é", "a"),
     *("${x}}", "'}", "EOF", "\t", "\r", "[", "]", "=", "\u2028"),
 ]
-CASES = int(os.environ.get("HVDTRAIN_CASES", "60"))
 HOSTILE = st.lists(st.sampled_from(PIECES), min_size=1, max_size=5).map("".join)
 
 
@@ -49,7 +48,8 @@ def assert_nothing_ran(root: Path) -> None:
     assert not [path for path in root.rglob("*") if path.name.startswith("TRACE")]
 
 
-@settings(max_examples=CASES, deadline=None)
+@pytest.mark.timeout(600)
+@settings(max_examples=cases("run paths"), deadline=None, derandomize=True)
 @given(
     st.sampled_from(["stampede2-knl", "marenostrum4", "lumi-c"]),
     HOSTILE,
@@ -92,7 +92,8 @@ def test_hostile_paths_reach_the_ranks_as_they_are(
         assert list(staging.iterdir()) == []
 
 
-@settings(max_examples=3 * CASES, deadline=None)
+@pytest.mark.timeout(600)
+@settings(max_examples=cases("names"), deadline=None, derandomize=True)
 @given(
     st.sampled_from(
         ["account", "qos", "job_name", "partition", "recipe", "template", "walltime", "system"]
@@ -113,7 +114,8 @@ def test_hostile_names_are_refused(field: str, hostile: str) -> None:
     assert f"={hostile}\n" in script
 
 
-@settings(max_examples=CASES, deadline=None)
+@pytest.mark.timeout(600)
+@settings(max_examples=cases("run system files"), deadline=None, derandomize=True)
 @given(
     st.sampled_from(
         [

@@ -51,7 +51,7 @@ def test_the_script_for_1536_nodes_spells_out_what_a_person_would_check() -> Non
     expected = [
         "#SBATCH --nodes=1536",
         "#SBATCH --partition=large",
-        "#SBATCH --time=00:51:00",
+        "#SBATCH --time=00:46:00",
         "#SBATCH --requeue",
         "export OMP_NUM_THREADS=64",
         "export KMP_AFFINITY='granularity=fine,proclist=[0-63],explicit'",
@@ -133,6 +133,12 @@ def test_the_ranks_get_what_the_plan_decided() -> None:
         ("--precision", "bf16"),
     )
     assert ("--images-per-epoch", "1281167") in train_options(plan_of(data="synthetic"))
+
+
+def test_accumulation_reaches_the_ranks_and_only_when_asked_for() -> None:
+    assert ("--accumulate", "8") in train_options(plan_of(nodes=256, accumulate=8))
+    assert "    --accumulate 8 \\\n" in render_script(plan_of(nodes=256, accumulate=8))
+    assert "--accumulate" not in render_script(plan_of(nodes=256))
 
 
 def test_a_template_of_ones_own_changes_one_block(tmp_path: Path) -> None:
