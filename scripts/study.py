@@ -21,10 +21,11 @@ import msgspec
 from msgspec import Meta
 
 from hvdtrain.collect.output import write_atomically
-from hvdtrain.collect.store import read_results
+from hvdtrain.collect.store import Malformed, read_ensembles, read_results
 from hvdtrain.errors import HvdtrainError
 from hvdtrain.machine import local_mpirun, read_mpi_family
 from hvdtrain.plan.decode import load_toml
+from hvdtrain.plan.ensemble import Ensemble
 from hvdtrain.plan.record import Record
 from hvdtrain.stack import stack_variables
 
@@ -61,26 +62,6 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     epochs: Annotated[int, Meta(ge=1)]
 
 
-class Study(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All experiments, with what they have in common.
-
-    Attributes:
-        title: For people.
-        ranks: MPI ranks of each run.
-        rank_batch: Images of a rank in one pass; larger global batches are accumulated.
-        image_size: Pixels.
-        seeds: One run for each.
-        experiment: In the order of running.
-    """
-
-    title: str
-    ranks: Annotated[int, Meta(ge=1)]
-    rank_batch: Annotated[int, Meta(ge=1)]
-    image_size: Annotated[int, Meta(ge=8, le=64)]
-    seeds: Numbers
-    experiment: tuple[Experiment, ...]
-
-
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One training run of a study."""
 
@@ -95,6 +76,54 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.recipe}-b{self.batch}-e{self.epochs}-s{self.seed}"
 
 
+class EnsembleStudy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A recipe with snapshots, the collapse of each, and the average of some of their models.
+
+    Attributes:
+        title: For people.
+        paper: What the paper found.
+        recipe: Name of a shipped recipe.
+        batch: Global batch, images.
+        epochs: What the recipe is stretched to.
+        collapse_epochs: Length of each collapse.
+        members: Snapshots, counted from 1, whose models are averaged.
+    """
+
+    title: str
+    paper: str
+    recipe: str
+    batch: Annotated[int, Meta(ge=1)]
+    epochs: Annotated[int, Meta(ge=1)]
+    collapse_epochs: Annotated[float, Meta(gt=0)]
+    members: Numbers
+
+    def run(self, seed: int) -> Run:
+        """The run that leaves the snapshots."""
+        return Run(recipe=self.recipe, batch=self.batch, epochs=self.epochs, seed=seed)
+
+
+class Study(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All experiments, with what they have in common.
+
+    Attributes:
+        title: For people.
+        ranks: MPI ranks of each run.
+        rank_batch: Images of a rank in one pass; larger global batches are accumulated.
+        image_size: Pixels.
+        seeds: One run for each.
+        experiment: In the order of running.
+        ensemble: Comes last.
+    """
+
+    title: str
+    ranks: Annotated[int, Meta(ge=1)]
+    rank_batch: Annotated[int, Meta(ge=1)]
+    image_size: Annotated[int, Meta(ge=8, le=64)]
+    seeds: Numbers
+    experiment: tuple[Experiment, ...]
+    ensemble: EnsembleStudy
+
+
 def runs_of(study: Study) -> list[Run]:
     """Every run once, in the order of the experiments, their batches and their recipes."""
     runs = [
@@ -104,7 +133,7 @@ def runs_of(study: Study) -> list[Run]:
         for recipe in experiment.recipes
         for seed in study.seeds
     ]
-    return list(dict.fromkeys(runs))
+    return list(dict.fromkeys([*runs, *(study.ensemble.run(seed) for seed in study.seeds)]))
 
 
 def train_words(study: Study, run: Run, data: str, results: str) -> list[str]:
@@ -126,17 +155,48 @@ def train_words(study: Study, run: Run, data: str, results: str) -> list[str]:
     ]
 
 
+def ensemble_words(study: Study, seed: int, data: str, results: str) -> list[list[str]]:
+    """The commands that make an ensemble of a run's snapshots, after `mpirun -n RANKS`."""
+    run, spec = f"{results}/{study.ensemble.run(seed).run_id}", study.ensemble
+    members = [f"{run}-collapse-{number}" for number in spec.members]
+    collapse = ["hvdtrain", "collapse", run, "--epochs", f"{spec.collapse_epochs:g}"]
+    return [[*collapse, "--data", data], ["hvdtrain", "ensemble", *members, "--data", data]]
+
+
 def run_all(study: Study, data: Path, folder: Path) -> None:
     """Make the runs that are not there yet. One that diverged is a result, too."""
     environ = {**os.environ, **stack_variables(Path(sys.prefix), os.environ), **VARIABLES}
     mpirun, variables = local_mpirun(study.ranks, read_mpi_family(environ))
-    todo = [run for run in runs_of(study) if run.run_id not in read_records(folder)]
+
+    def start(words: Sequence[str]) -> int:
+        command = [*mpirun, sys.executable, "-m", *words]
+        return subprocess.run(
+            command, cwd=ROOT, env={**environ, **variables}, stdout=sys.stderr, check=False
+        ).returncode
+
+    made = read_records(folder)
+    todo = [run for run in runs_of(study) if run.run_id not in made]
     for number, run in enumerate(todo, start=1):
         click.echo(f"{number}/{len(todo)} {run.run_id}", err=True)
-        words = [*mpirun, sys.executable, "-m", *train_words(study, run, str(data), str(folder))]
-        ended = subprocess.run(words, cwd=ROOT, env={**environ, **variables}, check=False)
-        if ended.returncode != 0 and run.run_id not in read_records(folder):
-            raise click.ClickException(f"{run.run_id} ended with exit code {ended.returncode}")
+        code = start(train_words(study, run, str(data), str(folder)))
+        if code != 0 and run.run_id not in read_records(folder):
+            raise click.ClickException(f"{run.run_id} ended with exit code {code}")
+    for seed in study.seeds:
+        if find_ensemble(study.ensemble.run(seed), folder) is None:
+            for words in ensemble_words(study, seed, str(data), str(folder)):
+                if code := start(words):
+                    raise click.ClickException(f"{' '.join(words)} ended with exit code {code}")
+
+
+def find_ensemble(run: Run, folder: Path) -> Ensemble | None:
+    """The ensemble of a run's snapshots; None: there is none yet."""
+    for found in read_ensembles(folder) if folder.exists() else ():
+        if not isinstance(found, Malformed):
+            _, ensemble = found
+            origins = {member.origin.run_id for member in ensemble.members if member.origin}
+            if origins == {run.run_id}:
+                return ensemble
+    return None
 
 
 def read_records(folder: Path) -> dict[str, Record]:
@@ -205,7 +265,23 @@ def _result_line(batch: int, recipe: str, found: dict[int, Record], base: dict[i
     return f"| {' | '.join(cells)} |"
 
 
-def report_lines(study: Study, records: dict[str, Record]) -> Iterator[str]:
+def ensemble_lines(ensembles: dict[int, Ensemble]) -> Iterator[str]:
+    """A Markdown table: for each seed the models, and what their average adds in points."""
+    yield "| seed | top-1 % of each model | mean | best | ensemble | minus mean | minus best |"
+    yield "| ---: | --- | ---: | ---: | ---: | ---: | ---: |"
+    for seed, ensemble in ensembles.items():
+        alone = [100 * member.evaluation.top1 for member in ensemble.members]
+        together = 100 * ensemble.evaluation.top1
+        mean, best = statistics.mean(alone), max(alone)
+        yield (
+            f"| {seed} | {' '.join(f'{value:.2f}' for value in alone)} | {mean:.2f} | {best:.2f} "
+            f"| {together:.2f} | {together - mean:+.2f} | {together - best:+.2f} |"
+        )
+
+
+def report_lines(
+    study: Study, records: dict[str, Record], ensembles: dict[int, Ensemble]
+) -> Iterator[str]:
     """The whole report."""
     wanted = {run.run_id: run for run in runs_of(study)}
     made = [records[run_id] for run_id in wanted if run_id in records]
@@ -224,11 +300,17 @@ def report_lines(study: Study, records: dict[str, Record]) -> Iterator[str]:
     for number, experiment in enumerate(study.experiment):
         yield from ("", f"## ({chr(ord('a') + number)}) {experiment.title}", "", experiment.paper)
         yield from ("", *result_lines(study, experiment, records))
+    letter = chr(ord("a") + len(study.experiment))
+    yield from ("", f"## ({letter}) {study.ensemble.title}", "", study.ensemble.paper)
+    yield from ("", *ensemble_lines(ensembles))
     yield from ("", "## The commands", "", "```sh")
     yield from (f"export {name}={value}" for name, value in VARIABLES.items())
     for run in wanted.values():
         words = train_words(study, run, "cifar10", "results/study/runs")
         yield shlex.join(["mpirun", "-n", str(study.ranks), *words])
+    for seed in study.seeds:
+        for words in ensemble_words(study, seed, "cifar10", "results/study/runs"):
+            yield shlex.join(["mpirun", "-n", str(study.ranks), *words])
     yield "```"
 
 
@@ -245,7 +327,10 @@ def main(data: Path, results: Path) -> None:
     try:
         study = load_toml(STUDY / "study.toml", Study)
         run_all(study, data.resolve(), results.resolve() / "runs")
-        lines: Sequence[str] = list(report_lines(study, read_records(results / "runs")))
+        runs = results / "runs"
+        found = {seed: find_ensemble(study.ensemble.run(seed), runs) for seed in study.seeds}
+        ensembles = {seed: ensemble for seed, ensemble in found.items() if ensemble}
+        lines = report_lines(study, read_records(runs), ensembles)
         write_atomically(results / "README.md", "\n".join(lines) + "\n")
     except HvdtrainError as error:
         raise click.ClickException(str(error)) from None

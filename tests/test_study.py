@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hvdtrain.plan.decode import load_toml
+from hvdtrain.plan.ensemble import Ensemble, EnsembleMember
+from hvdtrain.plan.origin import Origin
 from hvdtrain.plan.recipe import load_recipe, make_schedule
 from hvdtrain.plan.record import EpochResult, EvaluationResult, Record
 from scripts.study import (
@@ -12,6 +14,7 @@ from scripts.study import (
     STUDY,
     Run,
     Study,
+    ensemble_lines,
     report_lines,
     result_lines,
     runs_of,
@@ -28,8 +31,8 @@ def study() -> Study:
 def test_each_run_is_made_once_with_a_folder_of_its_own(study: Study) -> None:
     runs = runs_of(study)
     assert len({run.run_id for run in runs}) == len(runs)
-    # (a) has 2 recipes; (b) adds 2 to one of them; (c) has 4 at 5 batches. Three seeds each.
-    assert len(runs) == 3 * (2 + 2 + 4 * 5)
+    # (a) has 2 recipes; (b) adds 2 to one of them; (c) has 4 at 3 batches; (d) has 1. Three seeds.
+    assert len(runs) == 3 * (2 + 2 + 4 * 3 + 1)
 
 
 def test_every_command_trains_the_global_batch_of_its_run(study: Study) -> None:
@@ -70,24 +73,59 @@ def test_a_run_that_diverged_is_told_and_not_averaged(study: Study) -> None:
 
 
 def test_the_report_counts_the_runs_and_gives_their_commands(study: Study) -> None:
-    lines = list(report_lines(study, records_of("step-90", (0.30, 0.32, 0.34))))
-    assert lines[2].startswith("3 of 72 runs")
-    commands = [line for line in lines if line.startswith("mpirun -n 2 hvdtrain train ")]
-    assert len(commands) == len(set(commands)) == 72
+    lines = list(report_lines(study, records_of("step-90", (0.30, 0.32, 0.34)), {}))
+    assert lines[2].startswith("3 of 51 runs")
+    commands = [line for line in lines if line.startswith("mpirun -n 2 hvdtrain ")]
+    # A run each, and for each seed the collapses and their average.
+    assert len(commands) == len(set(commands)) == 51 + 2 * 3
+
+
+def test_an_ensemble_stands_beside_its_models() -> None:
+    members = tuple(
+        EnsembleMember(
+            run_id=f"run-collapse-{number}",
+            weights_sha256="0",
+            epochs=20,
+            origin=Origin(run_id="run", snapshot=number, step=9, evaluation=evaluation(0.3)),
+            evaluation=evaluation(top1),
+        )
+        for number, top1 in enumerate((0.40, 0.42, 0.44), start=2)
+    )
+    ensemble = averaged(members, 0.45)
+    *_, line = ensemble_lines({3: ensemble})
+    assert line == "| 3 | 40.00 42.00 44.00 | 42.00 | 44.00 | 45.00 | +3.00 | +1.00 |"
+
+
+def averaged(members: tuple[EnsembleMember, ...], top1: float) -> Ensemble:
+    record = make_record()
+    return Ensemble(
+        kind="measured",
+        made=record.started,
+        seconds=1.0,
+        ranks=2,
+        model=record.plan.model,
+        dataset=record.plan.dataset,
+        versions=record.versions,
+        members=members,
+        evaluation=evaluation(top1),
+    )
+
+
+def evaluation(top1: float) -> EvaluationResult:
+    return EvaluationResult(count=2000, top1=top1, top5=0.9, loss=1.9)
 
 
 def records_of(recipe: str, top1: tuple[float, ...]) -> dict[str, Record]:
     records = {}
     for seed, value in enumerate(top1, start=1):
         run_id = f"{recipe}-b256-e12-s{seed}"
-        evaluation = EvaluationResult(count=2000, top1=value, top5=0.9, loss=1.9)
         epoch = EpochResult(
             epoch=12,
             steps=39,
             seconds=3,
             training_loss=1.9,
             learning_rate=0.0,
-            evaluation=evaluation,
+            evaluation=evaluation(value),
         )
         records[run_id] = make_record(run_id, epochs=(epoch,))
     return records
