@@ -9,17 +9,8 @@ from hvdtrain.plan.ensemble import Ensemble, EnsembleMember
 from hvdtrain.plan.origin import Origin
 from hvdtrain.plan.recipe import load_recipe, make_schedule
 from hvdtrain.plan.record import EpochResult, EvaluationResult, Record
-from scripts.study import (
-    ROOT,
-    STUDY,
-    Run,
-    Study,
-    ensemble_lines,
-    report_lines,
-    result_lines,
-    runs_of,
-    train_words,
-)
+from scripts.study.report import ensemble_lines, report_lines, result_lines
+from scripts.study.spec import ROOT, STUDY, Run, Study, runs_of, train_words
 from tests.collect.records import make_record
 
 

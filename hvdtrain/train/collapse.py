@@ -15,6 +15,7 @@ from hvdtrain.plan.collapse import make_collapse_plan
 from hvdtrain.plan.origin import Origin
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.plan.text import require_name
+from hvdtrain.train.carryout import carry_out
 from hvdtrain.train.checkpoint import (
     SNAPSHOTS_FOLDER,
     Checkpoint,
@@ -30,7 +31,7 @@ from hvdtrain.train.folder import RunFolder
 from hvdtrain.train.opening import open_run
 from hvdtrain.train.options import CollapseOptions
 from hvdtrain.train.seat import Seat
-from hvdtrain.train.session import Opened, carry_out
+from hvdtrain.train.session import Opened
 from hvdtrain.train.world import World, from_first
 
 

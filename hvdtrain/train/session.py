@@ -1,63 +1,24 @@
-"""One rank's part in a run, from its folder to its record.
-
-Importing this module imports TensorFlow, so the process must be on its cores before: see `start`.
-"""
+"""What one rank knows of its run, from the folder to the record."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import msgspec
-
 from hvdtrain.errors import HvdtrainError
-from hvdtrain.plan.attempt import STOP_FILE
-from hvdtrain.plan.record import EvaluationResult, RankPlacement, Record, Status
+from hvdtrain.plan.record import RankPlacement, Record, Status
 from hvdtrain.plan.runplan import RunPlan
-from hvdtrain.train.attestation import attest, require_attested
-from hvdtrain.train.average import WeightAverage
-from hvdtrain.train.batchnorm import average_batchnorm, moving_statistics
-from hvdtrain.train.checkpoint import (
-    CHECKPOINTS_FOLDER,
-    Checkpoint,
-    RunState,
-    remove_checkpoints,
-)
-from hvdtrain.train.corrupt import count_corrupt
-from hvdtrain.train.data.pipeline import open_pipeline
-from hvdtrain.train.digest import weights_sha256
-from hvdtrain.train.evaluate import Evaluator
+from hvdtrain.train.checkpoint import Checkpoint, RunState
 from hvdtrain.train.folder import RunFolder
-from hvdtrain.train.interrupt import Interrupted, SignalNote, StopFile, signals_noted
-from hvdtrain.train.keeper import CheckpointInterval, Keeper
 from hvdtrain.train.lock import RunLock
-from hvdtrain.train.loop import DivergedError, Hooks, Journey, Snapshot, TrainingLoop
-from hvdtrain.train.metrics import make_log
-from hvdtrain.train.model import make_model
-from hvdtrain.train.optimizer import make_optimizer
-from hvdtrain.train.options import RunOptions
-from hvdtrain.train.pinning import LoaderThreads, allowed_cpus, thread_ids
-from hvdtrain.train.progress import make_reporter
+from hvdtrain.train.loop import DivergedError, Journey
 from hvdtrain.train.provenance import read_slurm_job_id
-from hvdtrain.train.reduce import GradientMean
-from hvdtrain.train.resume import RunMemory
 from hvdtrain.train.seat import Seat
-from hvdtrain.train.step import make_train_step
-from hvdtrain.train.stragglers import StragglerWatch
-from hvdtrain.train.weights import save_weights
-from hvdtrain.train.world import (
-    RankAgreement,
-    World,
-    from_first,
-    gather,
-    gather_equal,
-)
+from hvdtrain.train.world import World, from_first
 from hvdtrain.train.writer import CheckpointWriter
-from hvdtrain.units import format_cpu_list
 
 
 class Opened(NamedTuple):
@@ -106,43 +67,13 @@ class Session:
             self.lock.release()
 
 
-def carry_out(seat: Seat, options: RunOptions, begin: Callable[[], Opened]) -> None:
-    """Carry out one run, from its folder to its record. Collective.
-
-    Args:
-        seat: This rank among all.
-        options: When checkpoints are written, and where metrics go.
-        begin: Makes or finds the run; called on rank 0.
+def open_session(seat: Seat, begin: Callable[[], Opened]) -> Session:
+    """Agree on the plan and the folder; `begin` makes or finds them on rank 0. Collective.
 
     Raises:
         InputError: As `begin` says.
-        RunError: The run failed. Other ranks may be waiting for this one.
-        Interrupted: A signal asked the run to end. All ranks raise this, after the same step.
+        RunError: Likewise.
     """
-    world = seat.world
-    session = _open_session(seat, begin)
-    try:
-        # Not before: where ranks wait for each other inside MPI, a noted signal would end nobody.
-        with signals_noted(speaks=world.is_first) as note:
-            _train(session, options, note)
-    except Interrupted:
-        session.leave()
-        raise
-    except BaseException as error:
-        session.writer.settle()
-        # Where the record cannot be written either, what failed first is what matters.
-        with contextlib.suppress(OSError):
-            session.folder.close(_make_record(session, *_verdict(error, world)))
-        session.leave()
-        raise
-    if world.is_first:
-        session.folder.close(_make_record(session, "completed", None))
-        remove_checkpoints(session.folder.path / CHECKPOINTS_FOLDER)
-        session.leave()
-
-
-def _open_session(seat: Seat, begin: Callable[[], Opened]) -> Session:
-    """Agree on the plan and the folder."""
     clock_started = time.monotonic()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     checkpoint: Checkpoint | None = None
@@ -163,133 +94,7 @@ def _open_session(seat: Seat, begin: Callable[[], Opened]) -> Session:
     return session
 
 
-def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
-    plan, world, seat = session.plan, session.world, session.seat
-    model = make_model(plan.model, plan.seed)
-    recipe = plan.recipe
-    optimizer = make_optimizer(recipe.optimizer, model.trainable_variables)
-    average = WeightAverage(model.variables, recipe.average_decay) if recipe.average_decay else None
-    average_slots = average.slots if average else []
-    final_weights = average.in_place if average else contextlib.nullcontext
-    step = make_train_step(
-        model,
-        optimizer,
-        GradientMean(world.ranks),
-        rank_batch=plan.rank_batch,
-        ranks=world.ranks,
-        accumulate=plan.accumulate,
-        label_smoothing=recipe.label_smoothing,
-        average=average,
-    )
-    evaluator = Evaluator(model, world.ranks)
-    loaders = LoaderThreads()
-    pipeline = open_pipeline(plan, world.rank, seat.loader_threads, seat.data_cpus)
-    statistics = moving_statistics(model)
-    session.writer = CheckpointWriter(seat.data_cpus)
-    memory = RunMemory(
-        session.folder,
-        plan,
-        world,
-        shared=[*model.variables, *optimizer.slots, *average_slots],
-        own=[*statistics, *(average.means_of(statistics) if average else [])],
-        corrupt=pipeline.corrupt_training,
-        writer=session.writer,
-    )
-    session.journey = memory.restore(session.checkpoint)
-    session.checkpoint = None
-
-    def evaluate() -> EvaluationResult:
-        average_batchnorm(model, world.ranks)
-        with final_weights():
-            if average is not None:
-                average_batchnorm(model, world.ranks)
-            result = evaluator.evaluate(loaders.watch(pipeline.validation()))
-        session.corrupt_images = count_corrupt(pipeline.corrupt_training)
-        corrupt = count_corrupt(pipeline.corrupt_validation)
-        return msgspec.structs.replace(result, corrupt=corrupt)
-
-    def save(snapshot: Snapshot | None = None) -> None:
-        memory.save(
-            session.journey,
-            started=session.started,
-            run_seconds=time.monotonic() - session.clock_started,
-            resumed_at=session.resumed_at,
-            snapshot=snapshot,
-        )
-
-    def look_at_threads() -> None:
-        if seat.cores is not None and not options.no_attest:
-            require_attested(attest(world, seat.cores, seat.communication))
-
-    with (
-        make_reporter(world.is_first, plan.total_steps) as reporter,
-        make_log(session.folder, world.is_first, options.tensorboard) as log,
-    ):
-        reporter.say(_opening(plan, session))
-        keeper = _make_keeper(session, options, note, save)
-        watch = StragglerWatch(world, reporter.say)
-        hooks = Hooks(evaluate, log, reporter, keeper, save, gather, watch.find, look_at_threads)
-        batches = loaders.watch(pipeline.training(session.journey.step))
-        TrainingLoop(plan, step, batches, hooks, session.journey).run()
-    session.writer.finish()
-    session.placement = _gather_placement(seat, loaders)
-    _gather_share(session)
-    with final_weights():
-        session.weights_sha256 = weights_sha256(model.variables)
-        gather_equal("final weights", session.weights_sha256, world)
-        if world.is_first:
-            save_weights(model, session.folder.path)
-
-
-def _make_keeper(
-    session: Session, options: RunOptions, note: SignalNote, save: Callable[[], None]
-) -> Keeper:
-    interval = CheckpointInterval(options.checkpoint_minutes * 60, options.checkpoint_epochs)
-    is_first = session.world.is_first
-    stop = StopFile(session.folder.path / STOP_FILE)
-    asked = stop.is_there if is_first else lambda: False
-    return Keeper(interval, RankAgreement(), note, asked, save, session.writer, is_first)
-
-
-def _opening(plan: RunPlan, session: Session) -> str:
-    origin = plan.origin
-    begins = (
-        f"from snapshot {origin.snapshot} of {origin.run_id} at step {origin.step}, "
-        if origin
-        else ""
-    )
-    return (
-        f"{plan.model.name} {plan.model.image_size}x{plan.model.image_size} "
-        f"{plan.model.precision}, {plan.recipe.name}, {begins}"
-        f"{plan.ranks} ranks x {plan.rank_batch}"
-        f"{f' x {plan.accumulate} accumulated' if plan.accumulate > 1 else ''} = "
-        f"global batch {plan.global_batch}, {plan.total_steps} steps, "
-        f"peak learning rate {plan.schedule.peak_lr:.4g}; results in {session.folder.path}"
-    )
-
-
-def _gather_placement(seat: Seat, loaders: LoaderThreads) -> tuple[RankPlacement, ...]:
-    """Where every rank's threads may run, by the kernel's word. Collective."""
-    world = seat.world
-    if seat.cores is not None:
-        return attest(world, seat.cores, seat.communication, loaders.cpus).placement
-    compute = thread_ids() - seat.communication - loaders.alive
-    own = RankPlacement(
-        rank=world.rank,
-        host=world.hosts[world.rank],
-        compute=format_cpu_list(allowed_cpus(compute)),
-        communication=format_cpu_list(allowed_cpus(seat.communication)),
-        data=format_cpu_list(loaders.cpus),
-    )
-    return tuple(gather(own))
-
-
-def _gather_share(session: Session) -> None:
-    shares = [share for share in gather(session.journey.clock.exposed_share) if share is not None]
-    session.allreduce_share = sum(shares) / len(shares) if shares else None
-
-
-def _verdict(error: BaseException, world: World) -> tuple[Status, str]:
+def verdict(error: BaseException, world: World) -> tuple[Status, str]:
     """How the run ended, and why, in the words of the rank that says it."""
     where = f"rank {world.rank} on {world.hosts[world.rank]}"
     match error:
@@ -301,7 +106,8 @@ def _verdict(error: BaseException, world: World) -> tuple[Status, str]:
             return "failed", f"{where}: {type(error).__name__}: {error}"
 
 
-def _make_record(session: Session, status: Status, failure: str | None) -> Record:
+def make_record(session: Session, status: Status, failure: str | None) -> Record:
+    """The record of a run that has ended; `failure` says why it is not completed."""
     plan, world, clock = session.plan, session.world, session.journey.clock
     seconds_per_step = clock.mean_seconds
     return Record(

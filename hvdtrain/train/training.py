@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 
+from hvdtrain.train.carryout import carry_out
 from hvdtrain.train.opening import open_run
 from hvdtrain.train.options import TrainOptions
 from hvdtrain.train.planning import make_run_id, make_run_plan
 from hvdtrain.train.seat import Seat
-from hvdtrain.train.session import Opened, carry_out
+from hvdtrain.train.session import Opened
 from hvdtrain.train.world import check_plan_size
 
 

@@ -1,0 +1,117 @@
+"""What a forecast rests on: the paper's tables, a system file, or the user's own runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvdtrain.errors import InputError
+from hvdtrain.plan.fit import (
+    Assumptions,
+    Point,
+    fit_step_time,
+    leave_one_out,
+    own_assumptions,
+    with_error,
+)
+from hvdtrain.plan.modelspec import ModelSpec
+from hvdtrain.plan.steptime import StepTime
+from hvdtrain.plan.system import System, load_system, system_files
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a forecast rests on.
+
+    Attributes:
+        step_time: Fitted.
+        points: What to; empty when it was read from the system file.
+        assumptions: Of the fit.
+        model: What the steps trained.
+        notes: What the user should know of it.
+    """
+
+    step_time: StepTime
+    points: tuple[Point, ...]
+    assumptions: Assumptions
+    model: ModelSpec
+    notes: tuple[str, ...] = ()
+
+
+def read_stored(system: System, folder: Path) -> Basis:
+    """The step time of the system file.
+
+    Raises:
+        InputError: It has none.
+    """
+    if system.step_time is None:
+        known = [
+            name for name in system_files(folder) if load_system(name, folder).step_time is not None
+        ]
+        raise InputError(
+            "--system",
+            system.name,
+            f"a system with a step time: {', '.join(sorted(known))}",
+            "--fit RESULTS fits one to your own runs on it",
+        )
+    return Basis(
+        step_time=system.step_time,
+        points=(),
+        assumptions=Assumptions(),
+        model=ModelSpec(),
+        notes=(system.step_time.source,),
+    )
+
+
+def fit_paper(system: str) -> Basis:
+    """The step time of the paper's runs on a system.
+
+    Raises:
+        InputError: The paper has none there.
+    """
+    from hvdtrain.collect.steps import TABLE_OF, paper_assumptions, paper_points
+
+    points = paper_points(system)
+    return _fit(points, paper_assumptions(system), ModelSpec(), f"Table {TABLE_OF[system]}", ())
+
+
+def fit_own(system: str, results: Path) -> Basis:
+    """The step time that the runs in a folder have.
+
+    Raises:
+        InputError: There are too few.
+    """
+    from hvdtrain.collect.steps import own_steps
+    from hvdtrain.collect.store import Malformed, read_results
+    from hvdtrain.plan.record import Record
+
+    found = list(read_results(results))
+    steps = own_steps((run for run in found if isinstance(run, Record)), system)
+    notes = []
+    unreadable = sum(isinstance(run, Malformed) for run in found)
+    if unreadable:
+        notes.append(f"{unreadable} runs in {results} cannot be read: see hvdtrain collect")
+    if steps.other_models:
+        notes.append(
+            f"{steps.other_models} runs with another model than {steps.model.name} are left out"
+        )
+    source = f"fitted to {steps.runs} runs, {steps.synthetic} of them on synthetic images"
+    notes.append(source)
+    return _fit(steps.points, own_assumptions(steps.points), steps.model, source, tuple(notes))
+
+
+def _fit(
+    points: tuple[Point, ...],
+    assumptions: Assumptions,
+    model: ModelSpec,
+    source: str,
+    notes: tuple[str, ...],
+) -> Basis:
+    fitted = fit_step_time(points, assumptions, source)
+    return Basis(
+        step_time=with_error(fitted, leave_one_out(points, assumptions)),
+        points=points,
+        assumptions=assumptions,
+        model=model,
+        notes=notes,
+    )

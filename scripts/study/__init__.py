@@ -1,0 +1,1 @@
+"""Recipes against each other on a small data set."""
