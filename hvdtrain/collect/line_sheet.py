@@ -10,7 +10,14 @@ from hvdtrain.collect.paper import PaperColumn, PaperTable, Quantity
 from hvdtrain.collect.sheet import Column, Sheet, Value
 
 # Epochs and the like are whole; these are rounded for people, where the column does not say how.
-_ROUNDED: frozenset[Quantity] = TIMES | {"images_per_second", "epoch_seconds"}
+_DECIMALS: dict[Quantity, int] = {
+    **dict.fromkeys(TIMES, 1),
+    "images_per_second": 1,
+    "epoch_seconds": 1,
+    "top1_percent": 2,
+    "top5_percent": 2,
+    "loss": 4,
+}
 
 
 def make_line_sheet(table: PaperTable, lines: Sequence[Line]) -> Sheet[Line]:
@@ -80,7 +87,7 @@ def _columns(table: PaperTable, lines: Sequence[Line]) -> tuple[Column[Line], ..
 
 
 def _own_cell(column: PaperColumn, cells: slice) -> Callable[[Line], str]:
-    decimals = 1 if _ROUNDED.intersection(column.quantity) else None
+    decimals = max((_DECIMALS[q] for q in column.quantity if q in _DECIMALS), default=None)
 
     def cell(line: Line) -> str:
         values = [_whole(compared.value) for compared in line.cells[cells]]

@@ -228,3 +228,10 @@ def test_a_run_without_an_evaluation_still_has_its_time() -> None:
 def test_the_accuracy_is_that_after_the_last_epoch() -> None:
     run = evaluated(make_training("run", top1=0.75), 45, top1=0.77)
     assert collect("II", run)[0]["top1_percent"] == 75.0
+
+
+def test_an_accuracy_is_shown_with_two_decimals_where_the_paper_does_not_say() -> None:
+    run = evaluated(repeated("VIII", 1), 90, top1=37_891 / 50_000)
+    text = format_sheets([make_paper_sheet("VIII", [read_run(run)])], "md")
+    assert " 75.78 |" in text
+    assert collect("VIII", run)[0]["top1_percent"] == pytest.approx(75.782)
