@@ -20,8 +20,11 @@ class LauncherVariables:
     local_rank: str
 
 
+_HYDRA = "MPI_LOCALRANKID"
+"""Hydra sets it for every rank; srun does not."""
+
 LAUNCHERS = (
-    LauncherVariables("Intel MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
+    LauncherVariables("Intel MPI", "PMI_RANK", "PMI_SIZE", _HYDRA),
     LauncherVariables(
         "Open MPI",
         "OMPI_COMM_WORLD_RANK",
@@ -80,7 +83,9 @@ def host_name(environ: Mapping[str, str], launch: Launch, host: str) -> str:
     """The name of this process's node.
 
     Slurm's own name for it is that which can be excluded, but only srun gives each process its
-    node's: what mpirun starts has inherited the name of the first node.
+    node's: what mpirun starts has inherited the name of the first node. Hydra, the mpirun of Intel
+    MPI and MPICH, starts a helper on every node with srun, and its ranks have the helper's place.
+    With one rank on each node that is also their own.
 
     Args:
         environ: Of this process.
@@ -88,7 +93,7 @@ def host_name(environ: Mapping[str, str], launch: Launch, host: str) -> str:
         host: What the node calls itself.
     """
     place = (environ.get("SLURM_PROCID"), environ.get("SLURM_STEP_NUM_TASKS"))
-    started_by_srun = place == (str(launch.rank), str(launch.ranks))
+    started_by_srun = place == (str(launch.rank), str(launch.ranks)) and _HYDRA not in environ
     return environ.get("SLURMD_NODENAME", host) if started_by_srun else host
 
 

@@ -33,7 +33,6 @@ hostname "$1"
 mount --bind "$2/hosts" /etc/hosts
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777,size=64k tmpfs "$2/tiny"
-mount -t tmpfs -o mode=1777,size=8m tmpfs "$2/small"
 slurmd -D -N "$1" &
 while kill -0 $! 2>/dev/null; do wait $!; done
 """
@@ -50,7 +49,7 @@ class Nodes:
     Attributes:
         conf: Its slurm.conf.
         tiny: On every node, a file system of its own with room for 64 KB.
-        small: The same, 8 MB.
+        small: A file system of all nodes with room for 8 MB.
         processes: The first process of every node.
     """
 
@@ -59,14 +58,17 @@ class Nodes:
     small: Path
     processes: Mapping[str, int]
 
-    def seen(self, name: str, path: Path) -> Path:
-        """A path on a node, as everybody can reach it."""
-        return Path(f"/proc/{self.processes[name]}/root{path}")
+    def make_read_only(self, name: str, path: Path) -> Callable[[], None]:
+        """Make a folder read-only on a node, for all that is opened from now on.
 
-    def on_node(self, name: str, *words: str) -> None:
-        """Run a command among the file systems of a node."""
-        target = f"--target={self.processes[name]}"
-        subprocess.run(["nsenter", target, "--mount", *words], check=True, timeout=60)
+        Returns:
+            What makes it as it was.
+        """
+        enter = ("nsenter", f"--target={self.processes[name]}", "--mount")
+        # A remount of the file system itself is refused as long as any file is open for writing.
+        _run(*enter, "mount", "--bind", str(path), str(path))
+        _run(*enter, "mount", "-o", "remount,bind,ro", str(path))
+        return lambda: _run(*enter, "umount", str(path))
 
     def run(self, *words: str, given: str = "", **variables: str) -> str:
         """Standard output of a command of Slurm."""
@@ -152,6 +154,10 @@ def start_nodes(munge: Path) -> Iterator[Nodes]:
         # What a daemon has in its environment, its jobs get.
         environ = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "SLURM_CONF": str(conf)}
         with ExitStack() as stack:
+            small = folder / "small"
+            # Every node gets a copy of the mounts that are there when it starts.
+            _run("mount", "-t", "tmpfs", "-o", "mode=1777,size=8m", "tmpfs", str(small))
+            stack.callback(_run, "umount", "--lazy", str(small))
             log = folder / "slurmctld.out"
             stack.enter_context(daemon(["slurmctld", "-D", "-i", "-c"], environ, log))
             outer = {}
@@ -163,8 +169,7 @@ def start_nodes(munge: Path) -> Iterator[Nodes]:
                 outer[name] = stack.enter_context(daemon(words, environ, log, "KILL"))
             wait_until(lambda: _idle(environ), log)
             processes = {name: _only_child(process.pid) for name, process in outer.items()}
-            nodes = Nodes(conf, folder / "tiny", folder / "small", processes)
-            yield nodes
+            yield Nodes(conf, folder / "tiny", small, processes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -222,13 +227,17 @@ def _make_conf(munge: Path, folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _address(name: str) -> str:
-    return f"127.77.0.{NODES.index(name) + 1}"
-
-
 def _only_child(process: int) -> int:
     (child,) = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     return int(child)
+
+
+def _run(*words: str) -> None:
+    subprocess.run(words, check=True, timeout=60)
+
+
+def _address(name: str) -> str:
+    return f"127.77.0.{NODES.index(name) + 1}"
 
 
 def _idle(environ: Mapping[str, str]) -> bool:

@@ -82,7 +82,7 @@ class Job:
     Attributes:
         nodes: Where it runs.
         number: Slurm's.
-        folder: Of its run, as the tests reach it.
+        folder: Of its run.
     """
 
     nodes: Nodes
@@ -135,7 +135,6 @@ class Submitter:
         staging: Path | None = None,
         program: Path = PROGRAM,
         environ: Mapping[str, str] | None = None,
-        seen: Path | None = None,
         **request: Any,
     ) -> Job:
         # Ranks are found by it among all processes of the machine.
@@ -171,8 +170,7 @@ class Submitter:
             **(environ or {}),
         }
         number = self.nodes.submit(render_script(plan), work, variables)
-        results = seen or work / plan.request.results
-        return Job(self.nodes, number, results / f"{name}-{number}")
+        return Job(self.nodes, number, work / plan.request.results / f"{name}-{number}")
 
 
 @pytest.fixture(scope="module")
@@ -338,16 +336,14 @@ def test_data_that_does_not_fit_into_the_nodes_memory_fails_the_job(submit: Subm
     job = submit("no-room", staging=submit.nodes.tiny)
     shown = job.nodes.wait_for_end(job.number)
     assert (shown["JobState"], shown["Restarts"]) == ("FAILED", "0"), job.output
-    assert "KB free" in job.output
+    assert "kB free" in job.output
     assert not (job.folder / RECORD_FILE).exists()
 
 
 def test_a_full_disk_and_a_folder_that_may_not_be_written_lose_nothing(
     submit: Submitter, undisturbed: Job
 ) -> None:
-    small, host = submit.nodes.small, "n1"
-    seen = submit.nodes.seen(host, small)
-    request: dict[str, Any] = {"seen": seen, "results": str(small)}
+    small = submit.nodes.small
 
     def assert_failed(job: Job, reason: str) -> None:
         shown = job.nodes.wait_for_end(job.number)
@@ -356,9 +352,9 @@ def test_a_full_disk_and_a_folder_that_may_not_be_written_lose_nothing(
         checkpoint, damaged = read_newest(job.folder / CHECKPOINTS_FOLDER)
         assert checkpoint is not None and not damaged
 
-    job = submit("full", **request)
+    job = submit("full", results=str(small))
     job.wait_for_step(MIDDLE)
-    ballast = seen / "ballast"
+    ballast = small / "ballast"
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
@@ -366,15 +362,15 @@ def test_a_full_disk_and_a_folder_that_may_not_be_written_lose_nothing(
     ballast.unlink()
 
     run = {"HVDTRAIN_RUN_ID": job.folder.name}
-    again = submit("full", environ=run, **request)
+    again = submit("full", environ=run, results=str(small))
     goes_on = newest_step(job.folder / CHECKPOINTS_FOLDER) + STEPS_PER_EPOCH + 1
     again = dataclasses.replace(again, folder=job.folder)
     again.wait_for_step(goes_on)
-    submit.nodes.on_node(host, "mount", "-o", "remount,ro", str(small))
+    restore = submit.nodes.make_read_only("n1", small)
     assert_failed(again, "Read-only file system")
-    submit.nodes.on_node(host, "mount", "-o", "remount,rw", str(small))
+    restore()
 
-    last = dataclasses.replace(submit("full", environ=run, **request), folder=job.folder)
+    last = dataclasses.replace(submit("full", environ=run, results=str(small)), folder=job.folder)
     shown = last.nodes.wait_for_end(last.number)
     assert shown["JobState"] == "COMPLETED", last.output
     assert_same(last, undisturbed)

@@ -81,6 +81,16 @@ def test_refuses_a_place_that_cannot_be(environ: dict[str, str]) -> None:
             "c1.site.org",
         ),
         ({"SLURMD_NODENAME": "n1"}, "c1.site.org"),
+        # The helper of Intel's mpirun is started by srun: here the fourth of four, as its rank.
+        (
+            {
+                "SLURM_PROCID": "3",
+                "SLURM_STEP_NUM_TASKS": "4",
+                "SLURMD_NODENAME": "n1",
+                "MPI_LOCALRANKID": "0",
+            },
+            "c1.site.org",
+        ),
     ],
 )
 def test_the_node_has_slurms_name_where_srun_says_it(
