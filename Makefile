@@ -29,11 +29,11 @@ torture: setup  ## kill and continue a run at 200 random moments: about an hour
 study: setup  ## recipes against each other on a small data set: about two hours
 	.venv/bin/python -m scripts.study --data "$(DATA)" --results results/study
 
-check: setup  ## ruff, mypy and the tests that need no TensorFlow, MPI ranks, Slurm or Chromium
+check: setup  ## ruff, mypy and the quick tests: no TensorFlow, MPI ranks, Slurm or Chromium
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
-	.venv/bin/python -m pytest -n auto -m "not tf and not ranks and not slurm and not browser and not slow" $(ARGS)
+	.venv/bin/python -m pytest -n auto --quick $(ARGS)
 
 format: setup  ## lay out the code as `make check` wants it
 	.venv/bin/ruff check --fix

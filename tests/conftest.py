@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,28 @@ PROGRAMS = {
     "slurm": ("munged", "slurmctld", "sbatch"),
     "browser": ("chromium", "chromedriver"),
 }
+
+# Marks of what takes long or needs what not every machine has.
+HEAVY = (*MODULES, "slow")
+_HEAVY_MODULE = re.compile(
+    rf"^pytestmark = \[?\s*pytest\.mark\.({'|'.join(HEAVY)})\b", re.MULTILINE
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help=f"without {', '.join(HEAVY)}")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    # A module that is deselected as a whole need not be imported: TensorFlow takes seconds to load.
+    if not config.getoption("--quick") or not collection_path.name.startswith("test_"):
+        return None
+    return True if _HEAVY_MODULE.search(collection_path.read_text()) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--quick"):
+        items[:] = [item for item in items if not any(map(item.get_closest_marker, HEAVY))]
 
 
 def pytest_configure() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).resolve().parent
 INI = "[pytest]\nmarkers =\n    tf: t\n    ranks: r\n    slurm: s\n    browser: b\n"
 MARKED = "import pytest\n\n@pytest.mark.ranks\ndef test_needs_mpirun():\n    pass\n"

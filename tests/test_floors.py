@@ -132,6 +132,7 @@ def test_it_starts_without_the_training_stack(words: str, out: str, tmp_path: Pa
     assert not {*HEAVY, "matplotlib", "numpy"} & set(loaded)
 
 
+@pytest.mark.slow
 def test_a_figure_is_drawn_without_the_training_stack(tmp_path: Path) -> None:
     command = [sys.executable, "-c", START, "plot", "scaling", "-o", str(tmp_path / "figure.png")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -28,6 +28,7 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "ending"),
     [

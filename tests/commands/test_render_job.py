@@ -157,6 +157,7 @@ def test_the_help_ends_with_an_example() -> None:
     assert last.strip().startswith("hvdtrain render-job --nodes 1536")
 
 
+@pytest.mark.slow
 def test_it_takes_little_more_than_its_libraries_take_to_load() -> None:
     # Processor time, and against what the same machine needs for the libraries at that moment.
     libraries = [sys.executable, "-c", "import click, jinja2, msgspec"]

@@ -14,6 +14,8 @@ from hvdtrain.plan.system import load_system
 from hvdtrain.slurm.render import render_script
 from tests.slurm.sandbox import make_program, run_script
 
+pytestmark = pytest.mark.slow
+
 SHARD = "train-00000-of-00001"
 RUN = "hvdtrain-stampede2-knl-2n-b64-7"
 

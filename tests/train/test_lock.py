@@ -140,6 +140,7 @@ def test_a_process_of_this_node_that_is_gone_is_seen_at_once(
     take_lock(leave_owner(tmp_path / "run", **changes)).release()
 
 
+@pytest.mark.slow
 def test_a_dead_process_of_another_node_is_waited_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
