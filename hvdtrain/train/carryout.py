@@ -15,27 +15,21 @@ from hvdtrain.plan.attempt import STOP_FILE
 from hvdtrain.plan.record import EvaluationResult, RankPlacement
 from hvdtrain.plan.runplan import RunPlan
 from hvdtrain.train.attestation import attest, require_attested
-from hvdtrain.train.average import WeightAverage
-from hvdtrain.train.batchnorm import average_batchnorm, moving_statistics
 from hvdtrain.train.checkpoint import CHECKPOINTS_FOLDER, remove_checkpoints
 from hvdtrain.train.corrupt import count_corrupt
 from hvdtrain.train.data.pipeline import open_pipeline
 from hvdtrain.train.digest import weights_sha256
-from hvdtrain.train.evaluate import Evaluator
+from hvdtrain.train.engine import make_engine
 from hvdtrain.train.interrupt import Interrupted, SignalNote, StopFile, signals_noted
 from hvdtrain.train.keeper import CheckpointInterval, Keeper
 from hvdtrain.train.loop import Hooks, Snapshot, TrainingLoop
 from hvdtrain.train.metrics import make_log
-from hvdtrain.train.model import make_model
-from hvdtrain.train.optimizer import make_optimizer
 from hvdtrain.train.options import RunOptions
 from hvdtrain.train.pinning import LoaderThreads, allowed_cpus, thread_ids
 from hvdtrain.train.progress import make_reporter
-from hvdtrain.train.reduce import GradientMean
 from hvdtrain.train.resume import RunMemory
 from hvdtrain.train.seat import Seat
 from hvdtrain.train.session import Opened, Session, make_record, open_session, verdict
-from hvdtrain.train.step import make_train_step
 from hvdtrain.train.stragglers import StragglerWatch
 from hvdtrain.train.weights import save_weights
 from hvdtrain.train.world import RankAgreement, gather, gather_equal
@@ -80,33 +74,16 @@ def carry_out(seat: Seat, options: RunOptions, begin: Callable[[], Opened]) -> N
 
 def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
     plan, world, seat = session.plan, session.world, session.seat
-    model = make_model(plan.model, plan.seed)
-    recipe = plan.recipe
-    optimizer = make_optimizer(recipe.optimizer, model.trainable_variables)
-    average = WeightAverage(model.variables, recipe.average_decay) if recipe.average_decay else None
-    average_slots = average.slots if average else []
-    final_weights = average.in_place if average else contextlib.nullcontext
-    step = make_train_step(
-        model,
-        optimizer,
-        GradientMean(world.ranks),
-        rank_batch=plan.rank_batch,
-        ranks=world.ranks,
-        accumulate=plan.accumulate,
-        label_smoothing=recipe.label_smoothing,
-        average=average,
-    )
-    evaluator = Evaluator(model, world.ranks)
+    engine = make_engine(plan, world.ranks)
     loaders = LoaderThreads()
     pipeline = open_pipeline(plan, world.rank, seat.loader_threads, seat.data_cpus)
-    statistics = moving_statistics(model)
     session.writer = CheckpointWriter(seat.data_cpus)
     memory = RunMemory(
         session.folder,
         plan,
         world,
-        shared=[*model.variables, *optimizer.slots, *average_slots],
-        own=[*statistics, *(average.means_of(statistics) if average else [])],
+        shared=engine.shared,
+        own=engine.own,
         corrupt=pipeline.corrupt_training,
         writer=session.writer,
     )
@@ -114,11 +91,7 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
     session.checkpoint = None
 
     def evaluate() -> EvaluationResult:
-        average_batchnorm(model, world.ranks)
-        with final_weights():
-            if average is not None:
-                average_batchnorm(model, world.ranks)
-            result = evaluator.evaluate(loaders.watch(pipeline.validation()))
+        result = engine.evaluate(loaders.watch(pipeline.validation()))
         session.corrupt_images = count_corrupt(pipeline.corrupt_training)
         corrupt = count_corrupt(pipeline.corrupt_validation)
         return msgspec.structs.replace(result, corrupt=corrupt)
@@ -145,15 +118,15 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
         watch = StragglerWatch(world, reporter.say)
         hooks = Hooks(evaluate, log, reporter, keeper, save, gather, watch.find, look_at_threads)
         batches = loaders.watch(pipeline.training(session.journey.step))
-        TrainingLoop(plan, step, batches, hooks, session.journey).run()
+        TrainingLoop(plan, engine.step, batches, hooks, session.journey).run()
     session.writer.finish()
     session.placement = _gather_placement(seat, loaders)
     _gather_share(session)
-    with final_weights():
-        session.weights_sha256 = weights_sha256(model.variables)
+    with engine.final_weights():
+        session.weights_sha256 = weights_sha256(engine.model.variables)
         gather_equal("final weights", session.weights_sha256, world)
         if world.is_first:
-            save_weights(model, session.folder.path)
+            save_weights(engine.model, session.folder.path)
 
 
 def _make_keeper(
