@@ -9,7 +9,7 @@ from hvdtrain.plan.ensemble import Ensemble, EnsembleMember
 from hvdtrain.plan.origin import Origin
 from hvdtrain.plan.recipe import load_recipe, make_schedule
 from hvdtrain.plan.record import EpochResult, EvaluationResult, Record
-from scripts.study.report import ensemble_lines, report_lines, result_lines
+from scripts.study.report import ensemble_lines, report_lines, result_lines, tell
 from scripts.study.spec import ROOT, STUDY, Run, Study, runs_of, train_words
 from tests.collect.records import make_record
 
@@ -50,8 +50,9 @@ def test_mean_spread_and_differences_are_those_of_the_seeds(study: Study) -> Non
     }
     lines = list(result_lines(study, study.experiment[0], records))
     assert lines[2:] == [
-        "| 256 | step-90 | 3 | 32.00 | 2.00 | 30.00 32.00 34.00 |  | 1.9000 |",
-        "| 256 | linear-90 | 3 | 33.00 | 2.00 | 31.00 35.00 33.00 | +1.00 +3.00 -1.00 | 1.9000 |",
+        "| 256 | step-90 | 3 | 32.00 | 2.00 | 30.00 32.00 34.00 |  |  | 1.9000 |",
+        "| 256 | linear-90 | 3 | 33.00 | 2.00 | 31.00 35.00 33.00 "
+        "| +1.00 +3.00 -1.00 | nothing | 1.9000 |",
     ]
 
 
@@ -60,7 +61,25 @@ def test_a_run_that_diverged_is_told_and_not_averaged(study: Study) -> None:
     gone = "step-90-b256-e12-s2"
     records[gone] = make_record(gone, status="diverged", failure="NaN", epoch_seconds=())
     lines = list(result_lines(study, study.experiment[0], records))
-    assert lines[2] == "| 256 | step-90 | 3 | 32.00 | 2.83 | 30.00 diverged 34.00 |  | 1.9000 |"
+    assert lines[2] == "| 256 | step-90 | 3 | 32.00 | 2.83 | 30.00 diverged 34.00 |  |  | 1.9000 |"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [
+        ([(42.0, 37.0), (43.0, 38.0)], "better"),
+        ([(37.0, 42.0), (38.0, 43.0)], "worse"),
+        # Of the same sign, and within the noise.
+        ([(40.5, 40.0), (44.5, 44.0)], "nothing"),
+        # Large, and not of the same sign.
+        ([(50.0, 40.0), (49.0, 40.0), (39.0, 40.0)], "nothing"),
+        ([(42.0, 37.0)], "nothing"),
+    ],
+)
+def test_a_difference_is_told_where_every_seed_has_it_beyond_the_noise(
+    pairs: list[tuple[float, float]], told: str
+) -> None:
+    assert tell(pairs) == told
 
 
 def test_the_report_counts_the_runs_and_gives_their_commands(study: Study) -> None:

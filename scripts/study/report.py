@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hvdtrain.plan.ensemble import Ensemble
 from hvdtrain.plan.record import Record
@@ -25,9 +25,9 @@ def result_lines(study: Study, experiment: Experiment, records: dict[str, Record
     first = experiment.recipes[0]
     yield (
         f"| batch | recipe | runs | top-1 %, mean | standard deviation | of each seed | "
-        f"minus {first}, seed by seed | loss in training |"
+        f"minus {first}, seed by seed | told | loss in training |"
     )
-    yield "| ---: | --- | ---: | ---: | ---: | --- | --- | ---: |"
+    yield "| ---: | --- | ---: | ---: | ---: | --- | --- | --- | ---: |"
     for batch in sorted(experiment.batches):
         base = _of_seeds(study, experiment, first, batch, records)
         for recipe in experiment.recipes:
@@ -51,8 +51,8 @@ def _result_line(batch: int, recipe: str, found: dict[int, Record], base: dict[i
     losses = [
         record.epochs[-1].training_loss for record in found.values() if record.status == "completed"
     ]
-    differences = [
-        f"{value - other:+.2f}"
+    pairs = [
+        (value, other)
         for seed, value in top1.items()
         if value is not None and seed in base and (other := final_top1(base[seed])) is not None
     ]
@@ -63,10 +63,24 @@ def _result_line(batch: int, recipe: str, found: dict[int, Record], base: dict[i
         f"{statistics.mean(whole):.2f}" if whole else "",
         f"{statistics.stdev(whole):.2f}" if len(whole) > 1 else "",
         " ".join("diverged" if value is None else f"{value:.2f}" for value in top1.values()),
-        " ".join(differences),
+        " ".join(f"{value - other:+.2f}" for value, other in pairs),
+        tell(pairs) if base else "",
         f"{statistics.mean(losses):.4f}" if losses else "",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def tell(pairs: Sequence[tuple[float, float]]) -> str:
+    """Whether the first of each pair is better, seed by seed and beyond the noise of both."""
+    if len(pairs) < 2:
+        return "nothing"
+    differences = [value - other for value, other in pairs]
+    noise = max(statistics.stdev(column) for column in zip(*pairs, strict=True))
+    if abs(statistics.mean(differences)) <= noise:
+        return "nothing"
+    if min(differences) > 0:
+        return "better"
+    return "worse" if max(differences) < 0 else "nothing"
 
 
 def ensemble_lines(ensembles: dict[int, Ensemble]) -> Iterator[str]:
@@ -99,8 +113,8 @@ def report_lines(
     for data in sorted({_describe_data(record) for record in made}):
         yield f"Data: {data}. Larger batches are accumulated over several passes."
     yield ""
-    yield "Made by `make study DATA=FOLDER`, from `jobs/study`. Three seeds tell a difference only"
-    yield "where it has the same sign in each of them and is larger than their standard deviations."
+    yield "Made by `make study DATA=FOLDER`, from `jobs/study`. A difference is told where it has"
+    yield "the same sign for every seed, and is on average larger than both standard deviations."
     for number, experiment in enumerate(study.experiment):
         yield from ("", f"## ({chr(ord('a') + number)}) {experiment.title}", "", experiment.paper)
         yield from ("", *result_lines(study, experiment, records))
