@@ -129,6 +129,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         allreduce_share: Share of a step between the last local gradient and the last reduced
             one, mean over the same steps and the ranks.
         epochs: Results of each epoch.
+        rank_seconds: Mean seconds of an update of every rank before its reduction, in order of
+            rank, over the epochs since the run was last started; empty when not timed.
         corrupt_images: Training images that could not be decoded; others took their places.
         resumed_at: Steps at which the run was continued from a checkpoint. `seconds` and all times
             leave out what was done after that checkpoint and had to be done again.
@@ -154,6 +156,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     seconds_per_step: Seconds | None = None
     allreduce_share: Fraction | None = None
     epochs: tuple[EpochResult, ...] = ()
+    rank_seconds: tuple[Seconds, ...] = ()
     corrupt_images: Count = 0
     resumed_at: tuple[Count, ...] = ()
     weights_sha256: str | None = None

@@ -119,6 +119,7 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
         hooks = Hooks(evaluate, log, reporter, keeper, save, gather, watch.find, look_at_threads)
         batches = loaders.watch(pipeline.training(session.journey.step))
         TrainingLoop(plan, engine.step, batches, hooks, session.journey).run()
+    session.rank_seconds = watch.rank_seconds
     session.writer.finish()
     session.placement = _gather_placement(seat, loaders)
     _gather_share(session)

@@ -53,6 +53,7 @@ class Session:
     journey: Journey = field(default_factory=Journey)
     placement: tuple[RankPlacement, ...] = ()
     allreduce_share: float | None = None
+    rank_seconds: tuple[float, ...] = ()
     corrupt_images: int = 0
     weights_sha256: str | None = None
 
@@ -128,6 +129,7 @@ def make_record(session: Session, status: Status, failure: str | None) -> Record
         seconds_per_step=seconds_per_step,
         allreduce_share=session.allreduce_share,
         epochs=tuple(session.journey.epochs),
+        rank_seconds=session.rank_seconds,
         corrupt_images=session.corrupt_images,
         resumed_at=session.resumed_at,
         weights_sha256=session.weights_sha256,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 
 from hvdtrain.plan.record import Straggler
@@ -21,6 +22,7 @@ class StragglerWatch:
         self._world = world
         self._say = say
         self._named: set[int] = set()
+        self._epochs: list[list[float]] = []
 
     def find(self, own_seconds: float | None) -> tuple[Straggler, ...]:
         """The stragglers, slowest first. Collective.
@@ -29,7 +31,11 @@ class StragglerWatch:
             own_seconds: This rank's mean seconds of an update before its reduction; None on every
                 rank when no update counts.
         """
-        found = name_stragglers(gather(own_seconds), self._world.hosts)
+        seconds = gather(own_seconds)
+        known = [value for value in seconds if value is not None]
+        if len(known) == self._world.ranks:
+            self._epochs.append(known)
+        found = name_stragglers(seconds, self._world.hosts)
         for straggler in found:
             if straggler.rank not in self._named:
                 self._named.add(straggler.rank)
@@ -39,3 +45,8 @@ class StragglerWatch:
                     f"{straggler.ratio:.2f} times the median of the others"
                 )
         return found
+
+    @property
+    def rank_seconds(self) -> tuple[float, ...]:
+        """Every rank's mean over the epochs so far, seconds; empty when none was timed."""
+        return tuple(map(statistics.fmean, zip(*self._epochs, strict=True)))

@@ -83,6 +83,8 @@ def test_a_slow_rank_is_named_in_the_record_the_metrics_and_once_on_stderr(tmp_p
     assert straggler.host == record.placement[1].host
     assert straggler.seconds >= 0.5
     assert straggler.ratio > 1.1
+    first, second = record.rank_seconds
+    assert first < 0.5 <= second
     lines = (tmp_path / "run" / METRICS_FILE).read_bytes().splitlines()
     decoded = [msgspec.json.decode(line, type=MetricsLine) for line in lines]
     evaluations = [line for line in decoded if line.count is not None]

@@ -58,6 +58,24 @@ def make_throughput_figure(metrics: Metrics, plan: RunPlan, limit: int) -> Figur
     )
 
 
+def make_rank_figure(rank_seconds: Sequence[float], limit: int) -> Figure:
+    """What every rank took for an update before it waited for the others.
+
+    Args:
+        rank_seconds: Mean seconds of an update, in order of rank. A single one waits for nobody.
+        limit: Most points.
+    """
+    shown = rank_seconds if len(rank_seconds) > 1 else ()
+    points = [(float(rank), seconds) for rank, seconds in enumerate(shown)]
+    series = Series(label="", points=thin(points, limit), style="marks", colour=0)
+    return Figure(
+        title="Time of each rank",
+        description=f"Seconds of an update before its reduction: {_range(points, 's')}",
+        x_label="rank",
+        panels=(Panel(y_label="seconds", series=(series,), from_zero=True),),
+    )
+
+
 def _along(metrics: Metrics, plan: RunPlan) -> tuple[int, str]:
     """Updates of one unit of the horizontal axis, and its label; a short run has no epochs."""
     short = not metrics.steps or metrics.steps[-1].step < plan.steps_per_epoch

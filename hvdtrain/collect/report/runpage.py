@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hvdtrain.collect.figures.curves import (
     make_loss_figure,
+    make_rank_figure,
     make_throughput_figure,
     make_timeline,
 )
@@ -51,7 +52,7 @@ class RunPage:
         label: Measured, synthetic, incomplete and so on.
         facts: What it was and how it went, as terms and texts.
         remarks: What a reader must know before believing the rest.
-        charts: Loss, throughput, timeline; those that have points.
+        charts: Loss, throughput, timeline, ranks; those that have points.
         grids: Epochs and ranks; those that have rows.
         core_map: None: no placement was recorded.
         versions: What ran; none where no record was left.
@@ -123,6 +124,7 @@ def _charts(
         make_loss_figure(metrics, run.plan, points),
         make_throughput_figure(metrics, run.plan, points),
         make_timeline(metrics, "Where the wall time went", points),
+        make_rank_figure(run.rank_seconds if isinstance(run, Record) else (), points),
     )
     return tuple(
         make_chart(figure, f"{name}-figure-{number}")

@@ -9,6 +9,7 @@ import pytest
 from hvdtrain.collect.figures.accuracy import MOST_RUNS, make_accuracy_figure, read_accuracies
 from hvdtrain.collect.figures.curves import (
     make_loss_figure,
+    make_rank_figure,
     make_throughput_figure,
     make_timeline,
 )
@@ -157,6 +158,14 @@ def test_a_run_of_whole_epochs_is_drawn_over_its_epochs() -> None:
     figure = make_throughput_figure(metrics, plan, 100)
     assert figure.x_label == "epoch"
     assert [x for x, _ in figure.panels[0].series[0].points] == [1, 2]
+
+
+def test_every_rank_has_its_own_seconds() -> None:
+    figure = make_rank_figure((0.5, 0.75), 100)
+    assert figure.panels[0].series[0].points == ((0, 0.5), (1, 0.75))
+    assert "from 0.5 to 0.75 s" in figure.description
+    # Nobody waits for a single rank.
+    assert make_rank_figure((0.5,), 100).is_empty
 
 
 def test_a_run_without_metrics_has_empty_figures() -> None:

@@ -154,6 +154,13 @@ def test_slow_ranks_are_named_slowest_first(tmp_path: Path) -> None:
     assert shown == [["1", "2", "c2", "0.5", "1.4"], ["1", "1", "c1", "0.5", "1.3"]]
 
 
+def test_the_time_of_every_rank_is_drawn(tmp_path: Path) -> None:
+    record = msgspec.structs.replace(make_record("run"), rank_seconds=(0.5, 0.75))
+    write_record(tmp_path, record)
+    (run,) = page_of(tmp_path).pages
+    assert [chart.title for chart in run.charts] == ["Time of each rank"]
+
+
 HOSTILE = (
     "<script>alert(1)<script>",
     '"><img src=x onerror=alert(1)>',
