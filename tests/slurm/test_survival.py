@@ -290,8 +290,16 @@ def test_when_a_node_is_lost_the_job_goes_on_with_another(
     assert lost not in job.record.hosts
 
 
-def test_a_job_that_is_requeued_by_hand_goes_on(submit: Submitter, undisturbed: Job) -> None:
-    job = submit("requeued")
+def test_a_job_that_is_requeued_by_hand_goes_on_under_ibrun(
+    submit: Submitter, undisturbed: Job, tmp_path: Path
+) -> None:
+    # What is known of TACC's ibrun: it starts all ranks of the job with Intel's mpirun.
+    ibrun = tmp_path / "ibrun"
+    mpirun = PROGRAM.with_name("mpirun")
+    ibrun.write_text(f'#!/bin/bash\nexec "{mpirun}" -n "$SLURM_NTASKS" -ppn 1 "$@"\n')
+    ibrun.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    job = submit("requeued", launcher="ibrun", environ={"PATH": path})
     job.wait_for_step(MIDDLE)
     job.nodes.run("scontrol", "requeue", job.number)
     assert_goes_on(job, undisturbed)
