@@ -1,4 +1,4 @@
-"""A plan, a record and a checkpoint to test with."""
+"""A plan and what comes of it, to test with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 
 from hvdtrain.plan.datasource import DatasetInfo, DataSource
+from hvdtrain.plan.ensemble import Ensemble, EnsembleMember
+from hvdtrain.plan.evaluation import EvaluationResult
 from hvdtrain.plan.modelspec import ModelSpec
 from hvdtrain.plan.preflight import AllreduceTime, NodeSpeed, Preflight
 from hvdtrain.plan.recipe import load_recipe
@@ -58,6 +60,22 @@ def sample_record(**changes: Any) -> Record:
         allreduce_share=0.05,
     )
     return msgspec.structs.replace(record, **changes)
+
+
+def sample_ensemble(members: tuple[EnsembleMember, ...], together: EvaluationResult) -> Ensemble:
+    """The average of some models of `sample_plan`."""
+    record = sample_record()
+    return Ensemble(
+        kind="synthetic",
+        made=record.started,
+        seconds=1.5,
+        ranks=2,
+        model=record.plan.model,
+        dataset=record.plan.dataset,
+        versions=record.versions,
+        members=members,
+        evaluation=together,
+    )
 
 
 def sample_preflight(**changes: Any) -> Preflight:

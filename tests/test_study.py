@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from hvdtrain.plan.decode import load_toml
-from hvdtrain.plan.ensemble import Ensemble, EnsembleMember
+from hvdtrain.plan.ensemble import EnsembleMember
 from hvdtrain.plan.origin import Origin
 from hvdtrain.plan.recipe import load_recipe, make_schedule
 from hvdtrain.plan.record import EpochResult, EvaluationResult, Record
 from scripts.study.report import ensemble_lines, report_lines, result_lines, tell
 from scripts.study.spec import ROOT, STUDY, Run, Study, runs_of, train_words
 from tests.collect.records import make_record
+from tests.samples import sample_ensemble
 
 
 @pytest.fixture(scope="module")
@@ -101,24 +102,9 @@ def test_an_ensemble_stands_beside_its_models() -> None:
         )
         for number, top1 in enumerate((0.40, 0.42, 0.44), start=2)
     )
-    ensemble = averaged(members, 0.45)
+    ensemble = sample_ensemble(members, evaluation(0.45))
     *_, line = ensemble_lines({3: ensemble})
     assert line == "| 3 | 40.00 42.00 44.00 | 42.00 | 44.00 | 45.00 | +3.00 | +1.00 |"
-
-
-def averaged(members: tuple[EnsembleMember, ...], top1: float) -> Ensemble:
-    record = make_record()
-    return Ensemble(
-        kind="measured",
-        made=record.started,
-        seconds=1.0,
-        ranks=2,
-        model=record.plan.model,
-        dataset=record.plan.dataset,
-        versions=record.versions,
-        members=members,
-        evaluation=evaluation(top1),
-    )
 
 
 def evaluation(top1: float) -> EvaluationResult:

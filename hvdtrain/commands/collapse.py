@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hvdtrain.commands.run_options import run_options
 from hvdtrain.plan.text import require_name
 
 _EXAMPLE = """\b
@@ -27,26 +28,7 @@ Example:
     "--run-id",
     help="Name of the new run's folder, with --snapshot. Default: the run's, and -collapse-N.",
 )
-@click.option(
-    "--checkpoint-minutes",
-    type=click.FloatRange(0, min_open=True),
-    default=15.0,
-    show_default=True,
-    help="Write a checkpoint at least this often.",
-)
-@click.option(
-    "--checkpoint-epochs",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Write one after every so many epochs, too.",
-)
-@click.option(
-    "--no-attest",
-    is_flag=True,
-    help="Go on though threads are not on the cores that the core map has for them.",
-)
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files as well.")
+@run_options
 def command(
     run: Path,
     snapshot: int | None,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hvdtrain.commands.run_options import run_options
 from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.text import require_name
 
@@ -59,30 +60,11 @@ Example:
     "did not end is continued from its last checkpoint.",
 )
 @click.option(
-    "--checkpoint-minutes",
-    type=click.FloatRange(0, min_open=True),
-    default=15.0,
-    show_default=True,
-    help="Write a checkpoint at least this often.",
-)
-@click.option(
-    "--checkpoint-epochs",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Write one after every so many epochs, too.",
-)
-@click.option(
     "--allow-change",
     is_flag=True,
     help="Continue a run though the recipe, the data, the batch or the number of ranks changed.",
 )
-@click.option(
-    "--no-attest",
-    is_flag=True,
-    help="Go on though threads are not on the cores that the core map has for them.",
-)
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files as well.")
+@run_options
 def command(
     system: str,
     nodes: int | None,

@@ -9,16 +9,15 @@ import pytest
 from click.testing import CliRunner
 
 from hvdtrain.commands import collapse, ensemble
-from hvdtrain.plan.ensemble import Ensemble, EnsembleMember
+from hvdtrain.plan.ensemble import EnsembleMember
 from hvdtrain.plan.evaluation import EvaluationResult
 from hvdtrain.plan.origin import Origin
-from tests.samples import sample_record
+from tests.samples import sample_ensemble
 
 
 def test_the_table_is_table_11() -> None:
     snapshot = EvaluationResult(count=50_000, top1=0.6833, top5=0.8871, loss=1.2835)
     collapsed = EvaluationResult(count=50_000, top1=0.7550, top5=0.9283, loss=0.9740)
-    record = sample_record()
     member = EnsembleMember(
         run_id="run-collapse-1",
         weights_sha256="",
@@ -26,17 +25,7 @@ def test_the_table_is_table_11() -> None:
         origin=Origin(run_id="run", snapshot=1, step=14_040, evaluation=snapshot),
         evaluation=collapsed,
     )
-    made = Ensemble(
-        kind="measured",
-        made=record.started,
-        seconds=1.0,
-        ranks=2,
-        model=record.plan.model,
-        dataset=record.plan.dataset,
-        versions=record.versions,
-        members=(member,),
-        evaluation=collapsed,
-    )
+    made = sample_ensemble((member,), collapsed)
     assert ensemble.format_table(made).splitlines() == [
         "| number   | run            |   loss | top-1 % | top-5 % |",
         "| -------- | -------------- | -----: | ------: | ------: |",

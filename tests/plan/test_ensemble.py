@@ -14,7 +14,7 @@ from hvdtrain.plan.evaluation import EvaluationResult
 from hvdtrain.plan.modelspec import ModelSpec
 from hvdtrain.plan.origin import Origin
 from hvdtrain.plan.record import Record
-from tests.samples import sample_plan, sample_record
+from tests.samples import sample_ensemble, sample_plan, sample_record
 
 
 def seen(loss: float) -> EvaluationResult:
@@ -39,23 +39,12 @@ def member(run_id: str, loss: float, snapshot: int | None = None) -> EnsembleMem
     )
 
 
-def sample_ensemble(*members: EnsembleMember) -> Ensemble:
-    record = sample_record()
-    return Ensemble(
-        kind="synthetic",
-        made=record.started,
-        seconds=1.5,
-        ranks=2,
-        model=record.plan.model,
-        dataset=record.plan.dataset,
-        versions=record.versions,
-        members=members,
-        evaluation=seen(0.1),
-    )
+def averaged(*members: EnsembleMember) -> Ensemble:
+    return sample_ensemble(members, seen(0.1))
 
 
 def test_the_rows_are_those_of_table_11() -> None:
-    ensemble = sample_ensemble(
+    ensemble = averaged(
         member("run-collapse-1", 0.97, 1),
         member("run-collapse-6", 0.95, 6),
         member("run-longer", 0.94, 6),
@@ -77,12 +66,12 @@ def test_the_rows_are_those_of_table_11() -> None:
 def test_a_snapshot_with_two_models_is_one_row() -> None:
     first = member("run-collapse-6", 0.95, 6)
     second = msgspec.structs.replace(first, run_id="run-longer")
-    rows = sample_ensemble(first, second).rows
+    rows = averaged(first, second).rows
     assert [row.number for row in rows] == ["6", "6c", "6c", "ensemble"]
 
 
 def test_the_file_comes_back() -> None:
-    ensemble = sample_ensemble(member("run-collapse-1", 0.97, 1), member("alone", 2.0))
+    ensemble = averaged(member("run-collapse-1", 0.97, 1), member("alone", 2.0))
     assert msgspec.json.decode(msgspec.json.encode(ensemble), type=Ensemble) == ensemble
 
 
