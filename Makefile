@@ -23,10 +23,10 @@ dry-run: setup  ## train ResNet-50 for a few steps on this machine
 test: setup  ## all tests
 	.venv/bin/python -m pytest $(ARGS)
 
-torture: setup  ## kill and continue a run at 200 random moments: about an hour
+torture: setup  ## kill and continue a run at 200 random moments: about 25 minutes
 	HVDTRAIN_KILLS=200 .venv/bin/python -m pytest tests/train/test_resume.py -k kills $(ARGS)
 
-study: setup  ## recipes against each other on a small data set: about two hours
+study: setup  ## recipes against each other on a small data set: about 90 minutes
 	.venv/bin/python -m scripts.study --data "$(DATA)" --results results/study
 
 check: setup  ## ruff, mypy and the quick tests: no TensorFlow, MPI ranks, Slurm or Chromium
