@@ -65,14 +65,15 @@ def _end(folder: Path, requeue: bool) -> None:
     if attempt is not None and not attempt.may_be_followed(step):
         raise _no_progress(folder, step)
     from_where = f"step {step}" if step else "the first step: there is no checkpoint yet"
-    by_hand = (
-        f"submit the same script with HVDTRAIN_RUN_ID={folder.name}; it goes on from {from_where}"
-    )
+    by_hand = f"submit the same script with HVDTRAIN_RUN_ID={folder.name}"
     if not requeue:
-        raise RunError("the job does not requeue itself here", by_hand)
+        in_a_chain = f"in a chain, the next job goes on from {from_where}"
+        raise RunError("the job does not requeue itself", f"{in_a_chain}. Otherwise, {by_hand}")
     refusal = requeue_job(_job())
     if refusal:
-        raise RunError(f"Slurm does not requeue the job: {refusal}", by_hand)
+        raise RunError(
+            f"Slurm does not requeue the job: {refusal}", f"{by_hand}; it goes on from {from_where}"
+        )
     print(f"hvdtrain: back into the queue, to go on from {from_where}", file=sys.stderr)
 
 

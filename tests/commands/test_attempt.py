@@ -120,7 +120,10 @@ def test_where_a_job_cannot_requeue_itself_it_says_how_to_go_on(
     job.answer("echo 'Requested operation not permitted' >&2; exit 1")
     error = job.end(*words).exception
     assert isinstance(error, RunError)
-    assert "HVDTRAIN_RUN_ID=run; it goes on from step 40" in error.fix
+    assert "HVDTRAIN_RUN_ID=run" in error.fix
+    assert "goes on from step 40" in error.fix
+    # A job of a chain does not requeue itself, and nobody has to do anything.
+    assert ("the next job goes on" in error.fix) == (not words)
     assert ("not permitted" in error.message) == bool(words)
 
 
