@@ -69,12 +69,13 @@ def _end(folder: Path, requeue: bool) -> None:
     if not requeue:
         in_a_chain = f"in a chain, the next job goes on from {from_where}"
         raise RunError("the job does not requeue itself", f"{in_a_chain}. Otherwise, {by_hand}")
+    # Said before: Slurm may end the job, and this process, before it has answered.
+    print(f"hvdtrain: back into the queue, to go on from {from_where}", file=sys.stderr, flush=True)
     refusal = requeue_job(_job())
     if refusal:
         raise RunError(
             f"Slurm does not requeue the job: {refusal}", f"{by_hand}; it goes on from {from_where}"
         )
-    print(f"hvdtrain: back into the queue, to go on from {from_where}", file=sys.stderr)
 
 
 def _why_over(folder: Path) -> str:
