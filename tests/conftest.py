@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure() -> None:
+    # In the background of a script SIGINT is ignored, also by every process that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     unknown = required_markers() - MODULES.keys()
     if unknown:
         names = ", ".join(sorted(unknown))
