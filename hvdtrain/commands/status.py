@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -129,7 +130,7 @@ def _cells(run: RunStatus) -> tuple[str, ...]:
         run.state,
         run.job or "",
         f"{run.step}/{run.steps}" if run.steps is not None else str(run.step),
-        f"{run.epoch}/{run.epochs:g}" if run.epochs is not None else "",
+        f"{run.epoch}/{math.ceil(run.epochs)}" if run.epochs is not None else "",
         f"{run.images_per_second:.1f}" if run.images_per_second is not None else "",
         format_duration(run.seconds_left) if run.seconds_left is not None else "",
         _clock(run.ends),

@@ -105,7 +105,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
         step: Updates made.
         steps: Planned; None: not known.
         epoch: Counted from 1; 0: not begun.
-        epochs: Planned; None: not known.
+        epochs: Planned, the last one perhaps a part of one; None: not known.
         images_per_second: Of all ranks together.
         seconds_left: Until its end, as it goes now; None: not known.
         ends: When that is, waiting included; seconds since 1970; None: not known.

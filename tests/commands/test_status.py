@@ -77,6 +77,14 @@ def test_a_table_of_all_runs(slurm: FakeSlurm) -> None:
     assert len(slurm.calls_of("squeue")) == 1
 
 
+@pytest.mark.usefixtures("slurm")
+@pytest.mark.parametrize(("steps", "epochs"), [(4, "1/1"), (10, "1/1"), (11, "1/2")])
+def test_a_part_of_an_epoch_is_one(steps: int, epochs: str) -> None:
+    folder = RunFolder.create(Path("results"), "a", sample_plan(stop_after_steps=steps))
+    folder.append(MetricsLine(step=1, epoch=1, seconds=1, learning_rate=0, step_seconds=2))
+    assert invoke().stdout.splitlines()[1].split()[2:4] == [f"1/{steps}", epochs]
+
+
 def test_json_has_every_field(slurm: FakeSlurm) -> None:
     run = submit(slurm, "a", 1)
     slurm.queue("1 RUNNING", name="a")
