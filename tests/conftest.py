@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,28 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             continue
         if reason := missing(marker):
             pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    # Also what a test or a fixture itself skips for: no root, one processor, no oneCCL.
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and not _may_skip(item):
+        assert isinstance(report.longrepr, tuple)
+        report.outcome = "failed"
+        report.longrepr = f"{REQUIRE} allows no skip here. {report.longrepr[2]}"
+    return report
+
+
+def _may_skip(item: pytest.Item) -> bool:
+    """Whether a test needs nothing that is required, or something else that is not here."""
+    needed = frozenset(filter(item.get_closest_marker, MODULES))
+    required = required_markers()
+    if not needed:
+        return required != MODULES.keys()
+    return needed.isdisjoint(required) or any(map(missing, needed - required))
 
 
 def required_markers() -> frozenset[str]:

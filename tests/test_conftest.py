@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import PROGRAMS
+
 pytestmark = pytest.mark.slow
 
 TESTS = Path(__file__).resolve().parent
@@ -17,11 +19,11 @@ INI = "[pytest]\nmarkers =\n    tf: t\n    ranks: r\n    slurm: s\n    browser: 
 MARKED = "import pytest\n\n@pytest.mark.ranks\ndef test_needs_mpirun():\n    pass\n"
 
 
-def run_marked(folder: Path, require: str) -> tuple[int, str]:
-    """Run a test that needs ranks, on a PATH without mpirun."""
+def run_marked(folder: Path, require: str, test: str = MARKED) -> tuple[int, str]:
+    """Run a test, on a PATH with nothing but what is in the folder."""
     shutil.copy(TESTS / "conftest.py", folder)
     (folder / "pytest.ini").write_text(INI)
-    (folder / "test_marked.py").write_text(MARKED)
+    (folder / "test_marked.py").write_text(test)
     environ = {**os.environ, "PATH": str(folder), "HVDTRAIN_REQUIRE": require}
     command = [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider"]
     done = subprocess.run(
@@ -45,3 +47,46 @@ def test_what_is_required_may_not_be_skipped(
     code, said = run_marked(tmp_path, require)
     assert code == exit_code, said
     assert says in said
+
+
+@pytest.mark.parametrize(
+    ("marks", "require", "exit_code"),
+    [
+        ("", "", 0),
+        ("", "tf", 0),
+        ("", "tf,ranks,slurm,browser", 1),
+        ("@pytest.mark.tf", "", 0),
+        ("@pytest.mark.tf", "tf", 1),
+        ("@pytest.mark.tf", "browser", 0),
+        # It may be skipped for what is not required and not here, and there is nothing else.
+        ("@pytest.mark.tf\n@pytest.mark.slurm", "tf", 0),
+    ],
+)
+@pytest.mark.parametrize("where", ["test", "fixture", "mark"])
+def test_a_test_may_not_skip_itself_either(
+    tmp_path: Path, where: str, marks: str, require: str, exit_code: int
+) -> None:
+    skip = "pytest.skip('one processor')"
+    mark = "@pytest.mark.skipif(True, reason='one processor')" if where == "mark" else ""
+    test = f"""
+import pytest
+
+@pytest.fixture
+def thing():
+    {skip if where == "fixture" else "pass"}
+
+{marks}
+{mark}
+def test_it(thing):
+    {skip if where == "test" else "pass"}
+"""
+    if "slurm" not in marks:
+        for programs in PROGRAMS.values():
+            for name in programs:
+                (tmp_path / name).write_text("")
+                (tmp_path / name).chmod(0o755)
+    code, said = run_marked(tmp_path, require, test)
+    assert code == exit_code, said
+    assert ("allows no skip here" in said) == bool(exit_code)
+    if "slurm" not in marks:
+        assert "one processor" in said

@@ -70,7 +70,8 @@ def _end(folder: Path, requeue: bool) -> None:
         in_a_chain = f"in a chain, the next job goes on from {from_where}"
         raise RunError("the job does not requeue itself", f"{in_a_chain}. Otherwise, {by_hand}")
     # Said before: Slurm may end the job, and this process, before it has answered.
-    print(f"hvdtrain: back into the queue, to go on from {from_where}", file=sys.stderr, flush=True)
+    asking = "asking Slurm to put the job back into the queue"
+    print(f"hvdtrain: {asking}, to go on from {from_where}", file=sys.stderr, flush=True)
     refusal = requeue_job(_job())
     if refusal:
         raise RunError(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from hvdtrain.commands.option_group import option_group
 from hvdtrain.commands.systems_option import systems_folder, systems_option
 from hvdtrain.plan.decode import load_toml
 from hvdtrain.plan.job import JobPlan, Origin, make_job
@@ -19,7 +19,6 @@ from hvdtrain.plan.system import load_system
 from hvdtrain.plan.text import require_line
 
 _WORDS = "hvdtrain.words"
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 _REQUEST = (
     click.option("--nodes", type=int, help="Nodes of the job."),
@@ -102,18 +101,11 @@ class RecordedCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-def request_options(function: Function) -> Function:
-    """Add the options that say what is wanted of a job."""
-    for option in reversed(_REQUEST):
-        function = option(function)
-    return function
+request_options = option_group(*_REQUEST)
+"""Adds the options that say what is wanted of a job."""
 
-
-def job_options(function: Function) -> Function:
-    """Add the options of one job: also its name, and the file that it may come from."""
-    for option in reversed(_ONE_JOB):
-        function = option(function)
-    return request_options(function)
+job_options = option_group(*_REQUEST, *_ONE_JOB)
+"""Adds the options of one job: also its name, and the file that it may come from."""
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import click
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from hvdtrain.commands.option_group import option_group
 
-_OPTIONS = (
+run_options = option_group(
     click.option(
         "--checkpoint-minutes",
         type=click.FloatRange(0, min_open=True),
@@ -31,10 +28,3 @@ _OPTIONS = (
     ),
     click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files as well."),
 )
-
-
-def run_options(function: Function) -> Function:
-    """Add the options, in the order in which the help shows them."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function

@@ -129,8 +129,9 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         allreduce_share: Share of a step between the last local gradient and the last reduced
             one, mean over the same steps and the ranks.
         epochs: Results of each epoch.
-        rank_seconds: Mean seconds of an update of every rank before its reduction, in order of
-            rank, over the epochs since the run was last started; empty when not timed.
+        rank_seconds: Seconds of an update of every rank before its reduction, in order of rank:
+            mean of the means of the epochs since the run was last started. Empty when not timed,
+            and of a run that is not completed.
         corrupt_images: Training images that could not be decoded; others took their places.
         resumed_at: Steps at which the run was continued from a checkpoint. `seconds` and all times
             leave out what was done after that checkpoint and had to be done again.

@@ -48,5 +48,5 @@ class StragglerWatch:
 
     @property
     def rank_seconds(self) -> tuple[float, ...]:
-        """Every rank's mean over the epochs so far, seconds; empty when none was timed."""
+        """Every rank's mean of its epochs' means, seconds; empty when no epoch was timed."""
         return tuple(map(statistics.fmean, zip(*self._epochs, strict=True)))

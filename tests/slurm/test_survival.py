@@ -49,13 +49,13 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def nodes(munge: Path, unavailable: Any) -> Iterator[Nodes]:
+def nodes(munge: Path) -> Iterator[Nodes]:
     if not shutil.which("slurmd", path=PATH):
-        unavailable("slurmd not installed")
+        pytest.skip("slurmd not installed")
     if PMI_LIBRARY is None:
-        unavailable("libpmi2.so.0 not installed: Debian's package libpmi2-0")
+        pytest.skip("libpmi2.so.0 not installed: Debian's package libpmi2-0")
     if reason := missing_namespaces():
-        unavailable(reason)
+        pytest.skip(reason)
     with start_nodes(munge) as running:
         yield running
 
@@ -290,8 +290,9 @@ def test_when_a_node_is_lost_the_job_goes_on_with_another(
     assert lost not in job.record.hosts
 
 
-def test_a_job_that_is_requeued_by_hand_goes_on_under_ibrun(
-    submit: Submitter, undisturbed: Job, tmp_path: Path
+@pytest.mark.parametrize("launcher", ["srun", "ibrun"])
+def test_a_job_that_is_requeued_by_hand_goes_on(
+    submit: Submitter, undisturbed: Job, tmp_path: Path, launcher: str
 ) -> None:
     # What is known of TACC's ibrun: it starts all ranks of the job with Intel's mpirun.
     ibrun = tmp_path / "ibrun"
@@ -299,7 +300,7 @@ def test_a_job_that_is_requeued_by_hand_goes_on_under_ibrun(
     ibrun.write_text(f'#!/bin/bash\nexec "{mpirun}" -n "$SLURM_NTASKS" -ppn 1 "$@"\n')
     ibrun.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
-    job = submit("requeued", launcher="ibrun", environ={"PATH": path})
+    job = submit(f"requeued-{launcher}", launcher=launcher, environ={"PATH": path})
     job.wait_for_step(MIDDLE)
     job.nodes.run("scontrol", "requeue", job.number)
     assert_goes_on(job, undisturbed)
