@@ -1,5 +1,5 @@
 """`python -m hvdtrain` is the `hvdtrain` command."""
 
-from hvdtrain.cli import main
+from hvdtrain.cli.main import main
 
 main()

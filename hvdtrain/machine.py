@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Mapping
 
 from hvdtrain.errors import RunError
-from hvdtrain.plan.system import MpiFamily
-from hvdtrain.plan.topology import Topology, parse_lscpu
+from hvdtrain.plan.machine.system import MpiFamily
+from hvdtrain.plan.machine.topology import Topology, parse_lscpu
 
 
 def read_topology() -> Topology:

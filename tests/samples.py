@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from hvdtrain.plan.datasource import DatasetInfo, DataSource
-from hvdtrain.plan.ensemble import Ensemble, EnsembleMember
-from hvdtrain.plan.evaluation import EvaluationResult
-from hvdtrain.plan.modelspec import ModelSpec
-from hvdtrain.plan.preflight import AllreduceTime, NodeSpeed, Preflight
-from hvdtrain.plan.recipe import load_recipe
-from hvdtrain.plan.record import RankPlacement, Record, Versions
-from hvdtrain.plan.runplan import RunPlan, make_plan
-from hvdtrain.train.checkpoint import Checkpoint, RankState, RunState
+from hvdtrain.plan.method.dataset import DatasetInfo, DataSource
+from hvdtrain.plan.method.model import ModelSpec
+from hvdtrain.plan.method.recipe import load_recipe
+from hvdtrain.plan.method.run_plan import RunPlan, make_plan
+from hvdtrain.plan.method.snapshot import EvaluationResult
+from hvdtrain.runs.ensemble import Ensemble, EnsembleMember
+from hvdtrain.runs.preflight import AllreduceTime, NodeSpeed, Preflight
+from hvdtrain.runs.record import RankPlacement, Record, Versions
+from hvdtrain.train.checkpoint.archive import Checkpoint, RankState, RunState
 from hvdtrain.train.clock import ClockState
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from hvdtrain.errors import RunError
 from hvdtrain.machine import local_mpirun, read_mpi_family, read_topology
-from hvdtrain.plan.system import MpiFamily
+from hvdtrain.plan.machine.system import MpiFamily
 
 
 def test_the_topology_is_what_this_process_may_use() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hvdtrain.plan.decode import load_toml
-from hvdtrain.plan.ensemble import EnsembleMember
-from hvdtrain.plan.origin import Origin
-from hvdtrain.plan.recipe import load_recipe, make_schedule
-from hvdtrain.plan.record import EpochResult, EvaluationResult, Record
+from hvdtrain.files.decode import load_toml
+from hvdtrain.plan.method.recipe import load_recipe, make_schedule
+from hvdtrain.plan.method.snapshot import Origin
+from hvdtrain.runs.ensemble import EnsembleMember
+from hvdtrain.runs.record import EpochResult, EvaluationResult, Record
 from scripts.study.report import ensemble_lines, report_lines, result_lines, tell
 from scripts.study.spec import ROOT, STUDY, Run, Study, runs_of, train_words
 from tests.collect.records import make_record

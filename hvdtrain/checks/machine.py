@@ -12,7 +12,7 @@ from pathlib import Path
 from hvdtrain.checks.check import Check
 from hvdtrain.errors import HvdtrainError
 from hvdtrain.machine import read_topology
-from hvdtrain.plan.topology import Topology
+from hvdtrain.plan.machine.topology import Topology
 
 # A rank with ResNet-50, 224x224 images and a rank_batch of 32 takes about 4 GB.
 MEMORY_FAIL_GB, MEMORY_WARN_GB = 2.0, 8.0

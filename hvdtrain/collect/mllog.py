@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from hvdtrain.collect.match import is_papers_model
+from hvdtrain.collect.paper.match import is_papers_model
 from hvdtrain.collect.runs import is_imagenet
 from hvdtrain.errors import InputError
-from hvdtrain.plan.record import EpochResult, Record
+from hvdtrain.runs.record import EpochResult, Record
 
 RULESET = "4.0.0"
 TARGET_TOP1 = 0.759

@@ -9,13 +9,13 @@ from typing import Literal
 
 import msgspec
 
-from hvdtrain.collect.store import Incomplete
-from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
-from hvdtrain.plan.modelspec import ModelSpec
-from hvdtrain.plan.origin import Origin
-from hvdtrain.plan.phase import Phase
-from hvdtrain.plan.record import EvaluationResult, Kind, Record, Status
-from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
+from hvdtrain.plan.method.model import ModelSpec
+from hvdtrain.plan.method.phase import Phase
+from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.plan.method.snapshot import Origin
+from hvdtrain.runs.record import EvaluationResult, Kind, Record, Status
+from hvdtrain.runs.store import Incomplete
 
 Unfinished = Literal["incomplete"]
 Clock = Literal["epochs", "throughput"]

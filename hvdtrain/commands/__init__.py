@@ -1,1 +1,1 @@
-"""One module per command. `hvdtrain.cli` imports a module when its command runs."""
+"""One module per command. `hvdtrain.cli.main` imports a module when its command runs."""

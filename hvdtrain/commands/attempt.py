@@ -9,12 +9,18 @@ from pathlib import Path
 import click
 
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.plan.attempt import MOST_RESTARTS, failure_file, next_attempt
-from hvdtrain.plan.decode import load_json
-from hvdtrain.plan.record import RECORD_FILE, Record
-from hvdtrain.plan.text import require_name
-from hvdtrain.slurm.attempts import read_attempt, requeue_job, write_attempt
-from hvdtrain.train.checkpoint import CHECKPOINTS_FOLDER, newest_step
+from hvdtrain.files.decode import load_json
+from hvdtrain.files.fields import require_name
+from hvdtrain.runs.attempt import (
+    MOST_RESTARTS,
+    failure_file,
+    next_attempt,
+    read_attempt,
+    write_attempt,
+)
+from hvdtrain.runs.record import RECORD_FILE, Record
+from hvdtrain.slurm.client import requeue_job
+from hvdtrain.train.checkpoint.archive import CHECKPOINTS_FOLDER, newest_step
 
 _EXAMPLE = """\b
 Example:

@@ -10,15 +10,15 @@ from pathlib import Path
 import click
 import msgspec
 
-from hvdtrain.collect.facts import read_runs
-from hvdtrain.commands.output import say
+from hvdtrain.cli.output import say
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.plan.runstate import is_job_of
-from hvdtrain.plan.slurmjob import SlurmJob
-from hvdtrain.plan.submission import Submission
-from hvdtrain.plan.text import printable, require_name
+from hvdtrain.files.fields import printable, require_name
+from hvdtrain.runs.folder import find_submission, write_submission
+from hvdtrain.runs.progress import read_runs
+from hvdtrain.runs.slurm_job import SlurmJob
+from hvdtrain.runs.state import is_job_of
+from hvdtrain.runs.submission import Submission
 from hvdtrain.slurm.client import cancel_jobs, find_jobs
-from hvdtrain.slurm.runfolder import find_submission, write_submission
 
 _EXAMPLE = """\b
 Example:

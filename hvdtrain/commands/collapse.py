@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from hvdtrain.commands.run_options import run_options
-from hvdtrain.plan.text import require_name
+from hvdtrain.cli.options import run_options
+from hvdtrain.files.fields import require_name
 
 _EXAMPLE = """\b
 Example:

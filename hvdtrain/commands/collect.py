@@ -7,21 +7,21 @@ from typing import Any, Literal, get_args
 
 import click
 
-from hvdtrain.collect.compare import make_compare_sheet
-from hvdtrain.collect.formats import Format, format_sheets
-from hvdtrain.collect.groups import FIELDS, Field, make_group_sheet
+from hvdtrain.cli.readable_runs import good_ensembles, good_runs, refuse_skipped, say
 from hvdtrain.collect.mllog import MISSING, format_mllog
-from hvdtrain.collect.output import write_atomically
-from hvdtrain.collect.paper import TABLES, TableNumber
-from hvdtrain.collect.paper_sheets import make_table_sheet
+from hvdtrain.collect.paper.tables import TABLES, TableNumber
 from hvdtrain.collect.runs import Run, read_run
-from hvdtrain.collect.sheet import Sheet
-from hvdtrain.collect.store import Malformed, find_record
-from hvdtrain.collect.tables import Row, make_rows, make_sheet
-from hvdtrain.commands.good_runs import good_ensembles, good_runs, refuse_skipped, say
+from hvdtrain.collect.tables.compare_table import make_compare_sheet
+from hvdtrain.collect.tables.formats import Format, format_sheets
+from hvdtrain.collect.tables.groups_table import FIELDS, Field, make_group_sheet
+from hvdtrain.collect.tables.paper_table import make_table_sheet
+from hvdtrain.collect.tables.runs_table import Row, make_rows, make_sheet
+from hvdtrain.collect.tables.table import Sheet
 from hvdtrain.errors import InputError
-from hvdtrain.plan.ensemble import Ensemble
-from hvdtrain.plan.record import Kind
+from hvdtrain.files.atomic import write_atomically
+from hvdtrain.runs.ensemble import Ensemble
+from hvdtrain.runs.record import Kind
+from hvdtrain.runs.store import Malformed, find_record
 
 
 @click.command(

@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 import msgspec
 
-from hvdtrain.commands.systems_option import systems_folder, systems_option
+from hvdtrain.cli.options import systems_folder, systems_option
 from hvdtrain.errors import RunError
 from hvdtrain.machine import read_topology
-from hvdtrain.plan.affinity import CoreMap, default_comm_cores, make_core_map
-from hvdtrain.plan.describe import describe_cores
-from hvdtrain.plan.settings import Layer, make_settings
-from hvdtrain.plan.system import System, load_system
-from hvdtrain.plan.topology import Topology, make_topology
+from hvdtrain.plan.job.summary import describe_cores
+from hvdtrain.plan.machine.core_map import CoreMap, default_comm_cores, make_core_map
+from hvdtrain.plan.machine.environment import Layer, make_settings
+from hvdtrain.plan.machine.system import System, load_system
+from hvdtrain.plan.machine.topology import Topology, make_topology
 
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

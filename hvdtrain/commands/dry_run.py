@@ -14,14 +14,14 @@ import click
 import msgspec
 
 from hvdtrain.errors import InputError, RunError
+from hvdtrain.files.decode import load_json
 from hvdtrain.machine import local_mpirun, read_mpi_family, read_topology
-from hvdtrain.plan.affinity import CoreMap, make_core_map
-from hvdtrain.plan.decode import load_json
-from hvdtrain.plan.record import RECORD_FILE, Record
-from hvdtrain.plan.settings import make_settings
+from hvdtrain.plan.machine.core_map import CoreMap, make_core_map
+from hvdtrain.plan.machine.environment import make_settings
 from hvdtrain.processor import itex_may_load, read_processor_flags
+from hvdtrain.runs.record import RECORD_FILE, Record
 from hvdtrain.stack import stack_variables
-from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE
+from hvdtrain.train.checkpoint.interrupt import INTERRUPTED_EXIT_CODE
 
 DEFAULT_STEPS = 12
 

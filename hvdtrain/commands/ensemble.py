@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from hvdtrain.plan.ensemble import Ensemble
+from hvdtrain.runs.ensemble import Ensemble
 
 _EXAMPLE = """\b
 Example:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.fit import (
+from hvdtrain.plan.forecast.fit import (
     Assumptions,
     Point,
     fit_step_time,
@@ -14,9 +14,9 @@ from hvdtrain.plan.fit import (
     own_assumptions,
     with_error,
 )
-from hvdtrain.plan.modelspec import ModelSpec
-from hvdtrain.plan.steptime import StepTime
-from hvdtrain.plan.system import System, load_system, system_files
+from hvdtrain.plan.forecast.step_time import StepTime
+from hvdtrain.plan.machine.system import System, load_system, system_files
+from hvdtrain.plan.method.model import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def fit_paper(system: str) -> Basis:
     Raises:
         InputError: The paper has none there.
     """
-    from hvdtrain.collect.steps import TABLE_OF, paper_assumptions, paper_points
+    from hvdtrain.collect.measured_steps import TABLE_OF, paper_assumptions, paper_points
 
     points = paper_points(system)
     return _fit(points, paper_assumptions(system), ModelSpec(), f"Table {TABLE_OF[system]}", ())
@@ -81,9 +81,9 @@ def fit_own(system: str, results: Path) -> Basis:
     Raises:
         InputError: There are too few.
     """
-    from hvdtrain.collect.steps import own_steps
-    from hvdtrain.collect.store import Malformed, read_results
-    from hvdtrain.plan.record import Record
+    from hvdtrain.collect.measured_steps import own_steps
+    from hvdtrain.runs.record import Record
+    from hvdtrain.runs.store import Malformed, read_results
 
     found = list(read_results(results))
     steps = own_steps((run for run in found if isinstance(run, Record)), system)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import msgspec
 
+from hvdtrain.cli.output import align
 from hvdtrain.commands.forecast_basis import Basis
-from hvdtrain.commands.output import align
 from hvdtrain.errors import InputError
-from hvdtrain.plan.fit import fit_step_time, leave_one_out, relative_errors
-from hvdtrain.plan.forecast import Forecast, Interval
-from hvdtrain.plan.runplan import RunPlan
-from hvdtrain.plan.steptime import StepTime
+from hvdtrain.plan.forecast.fit import fit_step_time, leave_one_out, relative_errors
+from hvdtrain.plan.forecast.forecast import Forecast, Interval
+from hvdtrain.plan.forecast.step_time import StepTime
+from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.units import format_duration
 
 

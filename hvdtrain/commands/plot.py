@@ -8,20 +8,20 @@ from typing import TypeVar
 
 import click
 
+from hvdtrain.cli.readable_runs import good_runs, refuse_skipped
 from hvdtrain.collect.figures.accuracy import make_accuracy_figure, read_accuracies
 from hvdtrain.collect.figures.curves import make_timeline
 from hvdtrain.collect.figures.model import Figure
 from hvdtrain.collect.figures.scaling import make_scaling_figure
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
-from hvdtrain.collect.metrics import read_metrics
 from hvdtrain.collect.runs import read_run
-from hvdtrain.collect.store import Malformed
-from hvdtrain.collect.tables import make_rows
-from hvdtrain.commands.good_runs import good_runs, refuse_skipped
+from hvdtrain.collect.tables.runs_table import make_rows
 from hvdtrain.errors import InputError
-from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
-from hvdtrain.plan.recipe import load_recipe
-from hvdtrain.plan.record import METRICS_FILE
+from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
+from hvdtrain.plan.method.recipe import load_recipe
+from hvdtrain.runs.metrics import read_metrics
+from hvdtrain.runs.record import METRICS_FILE
+from hvdtrain.runs.store import Malformed
 
 # Points of a curve: more than a page has pixels across.
 _POINTS = 4000

@@ -9,16 +9,16 @@ from pathlib import Path
 import click
 import msgspec
 
+from hvdtrain.cli.options import systems_folder, systems_option
 from hvdtrain.commands.forecast_basis import fit_own, fit_paper, read_stored
 from hvdtrain.commands.forecast_text import format_forecasts, format_validation
-from hvdtrain.commands.systems_option import systems_folder, systems_option
 from hvdtrain.errors import InputError
-from hvdtrain.plan.forecast import OUTSIDE, make_forecast
-from hvdtrain.plan.job import plan_run
-from hvdtrain.plan.jobrequest import JobRequest
-from hvdtrain.plan.runplan import RunPlan
-from hvdtrain.plan.steptime import StepTime
-from hvdtrain.plan.system import load_system
+from hvdtrain.plan.forecast.forecast import OUTSIDE, make_forecast
+from hvdtrain.plan.forecast.step_time import StepTime
+from hvdtrain.plan.job.job_plan import plan_run
+from hvdtrain.plan.job.request import JobRequest
+from hvdtrain.plan.machine.system import load_system
+from hvdtrain.plan.method.run_plan import RunPlan
 
 _EXAMPLE = """\b
 Example:

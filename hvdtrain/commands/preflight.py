@@ -10,8 +10,8 @@ import click
 import msgspec
 
 from hvdtrain.commands.train import command as train
-from hvdtrain.plan.preflight import Preflight
-from hvdtrain.plan.text import require_name
+from hvdtrain.files.fields import require_name
+from hvdtrain.runs.preflight import Preflight
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,7 @@ def command(*, deadline_seconds: float, as_json: bool, **options: Any) -> None:
 
     ensure_stack()
     from hvdtrain.train.options import TrainOptions
-    from hvdtrain.train.preflight.run import run_preflight
+    from hvdtrain.train.preflight.rank import run_preflight
 
     if options["run_id"] is not None:
         require_name("--run-id", options["run_id"])

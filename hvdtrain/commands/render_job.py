@@ -9,9 +9,9 @@ from typing import Any
 import click
 import msgspec
 
-from hvdtrain.commands import job_options as job
-from hvdtrain.commands.output import say
-from hvdtrain.plan.job import JobPlan
+from hvdtrain.cli import job_options as job
+from hvdtrain.cli.output import say
+from hvdtrain.plan.job.job_plan import JobPlan
 
 _EXAMPLE = """\b
 Example:

@@ -10,15 +10,15 @@ from pathlib import Path
 import click
 
 from hvdtrain import __version__
-from hvdtrain.collect.output import write_atomically
+from hvdtrain.cli.readable_runs import good_ensembles, good_runs, refuse_skipped, say
 from hvdtrain.collect.report.html import Live, render_page
 from hvdtrain.collect.report.page import Source, make_page
 from hvdtrain.collect.report.serve import ReportServer
-from hvdtrain.collect.store import Incomplete, Malformed, read_ensembles, read_results
-from hvdtrain.commands.good_runs import good_ensembles, good_runs, refuse_skipped, say
 from hvdtrain.errors import InputError
-from hvdtrain.plan.ensemble import Ensemble
-from hvdtrain.plan.record import Record
+from hvdtrain.files.atomic import write_atomically
+from hvdtrain.runs.ensemble import Ensemble
+from hvdtrain.runs.record import Record
+from hvdtrain.runs.store import Incomplete, Malformed, read_ensembles, read_results
 
 _PORT = 8733
 _LIVE_SECONDS = 3

@@ -8,10 +8,10 @@ import click
 import msgspec
 
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
-from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
-from hvdtrain.plan.recipe import load_recipe, make_schedule
-from hvdtrain.plan.runplan import steps_in_epoch
-from hvdtrain.plan.schedule import Schedule
+from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
+from hvdtrain.plan.method.recipe import load_recipe, make_schedule
+from hvdtrain.plan.method.run_plan import steps_in_epoch
+from hvdtrain.plan.method.schedule import Schedule
 
 _EXAMPLE = """\b
 Example:

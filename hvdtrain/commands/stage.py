@@ -16,7 +16,7 @@ from hvdtrain.errors import RunError
 from hvdtrain.staging.broadcast import broadcast_data
 from hvdtrain.staging.copy import copy_data, open_data, remove_data, verify_data
 from hvdtrain.staging.reference import Reference, check_reference
-from hvdtrain.train.launcher import read_launch
+from hvdtrain.train.process.rank_environment import read_launch
 from hvdtrain.units import format_bytes, format_duration
 
 _MOST_THREADS = 16

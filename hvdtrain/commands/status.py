@@ -13,12 +13,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from hvdtrain.collect.facts import read_run, read_runs
-from hvdtrain.commands.output import align, say
+from hvdtrain.cli.output import align, say
 from hvdtrain.errors import InputError
-from hvdtrain.plan.runstate import ACTIVE, RunFacts, RunStatus, judge_run
-from hvdtrain.plan.slurmjob import SlurmJob
-from hvdtrain.plan.text import printable, unknown_name
+from hvdtrain.files.fields import printable, unknown_name
+from hvdtrain.runs.progress import read_run, read_runs
+from hvdtrain.runs.slurm_job import SlurmJob
+from hvdtrain.runs.state import ACTIVE, RunFacts, RunStatus, judge_run
 from hvdtrain.slurm.client import SlurmError, find_jobs
 from hvdtrain.units import format_duration
 

@@ -12,23 +12,18 @@ from typing import Any
 import click
 import msgspec
 
-from hvdtrain.commands import job_options as job
-from hvdtrain.commands.output import say
+from hvdtrain.cli import job_options as job
+from hvdtrain.cli.output import say
 from hvdtrain.errors import InputError
-from hvdtrain.plan.job import JobPlan
-from hvdtrain.plan.jobrequest import JobRequest
-from hvdtrain.plan.runstate import is_job_of
-from hvdtrain.plan.submission import (
-    MOST_JOBS,
-    Submission,
-    jobs_needed,
-    make_submission,
-    plan_chained,
-)
-from hvdtrain.plan.text import require_name
+from hvdtrain.files.fields import require_name
+from hvdtrain.plan.job.chain import jobs_needed, plan_chained
+from hvdtrain.plan.job.job_plan import JobPlan
+from hvdtrain.plan.job.request import JobRequest
+from hvdtrain.runs.folder import find_submission, free_run_id
+from hvdtrain.runs.state import is_job_of
+from hvdtrain.runs.submission import MOST_JOBS, Submission, make_submission
 from hvdtrain.slurm.client import find_jobs, script_environ
 from hvdtrain.slurm.render import render_script
-from hvdtrain.slurm.runfolder import find_submission, free_run_id
 from hvdtrain.slurm.submitting import submit_chain
 from hvdtrain.units import format_duration, format_walltime
 

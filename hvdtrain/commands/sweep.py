@@ -11,13 +11,13 @@ from typing import Any
 import click
 import msgspec
 
-from hvdtrain.commands import job_options as job
-from hvdtrain.commands.output import align, say
+from hvdtrain.cli import job_options as job
+from hvdtrain.cli.output import align, say
 from hvdtrain.commands.sweep_rows import Entry, batches, plan_row, within_limits
 from hvdtrain.errors import InputError
-from hvdtrain.plan.record import SCRIPT_FILE
-from hvdtrain.plan.sweep import Sweep, load_sweep
-from hvdtrain.plan.text import printable
+from hvdtrain.files.fields import printable
+from hvdtrain.plan.job.sweep import Sweep, load_sweep
+from hvdtrain.runs.record import SCRIPT_FILE
 from hvdtrain.slurm.array import render_array
 from hvdtrain.slurm.client import script_environ
 from hvdtrain.slurm.render import render_script

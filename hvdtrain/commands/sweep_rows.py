@@ -11,19 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from hvdtrain.commands.job_options import Planner
+from hvdtrain.cli.job_options import Planner
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.plan.job import JobPlan
-from hvdtrain.plan.submission import (
-    MOST_JOBS,
-    Submission,
-    jobs_needed,
-    make_submission,
-    plan_chained,
-)
-from hvdtrain.plan.sweep import SweepRow
+from hvdtrain.plan.job.chain import jobs_needed, plan_chained
+from hvdtrain.plan.job.job_plan import JobPlan
+from hvdtrain.plan.job.sweep import SweepRow
+from hvdtrain.runs.folder import find_submission
+from hvdtrain.runs.submission import MOST_JOBS, Submission, make_submission
 from hvdtrain.slurm.client import own_jobs
-from hvdtrain.slurm.runfolder import find_submission
 
 
 @dataclass(frozen=True)

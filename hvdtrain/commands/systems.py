@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from hvdtrain.commands.systems_option import systems_folder, systems_option
-from hvdtrain.plan.system import System, load_system, system_files
+from hvdtrain.cli.options import systems_folder, systems_option
+from hvdtrain.plan.machine.system import System, load_system, system_files
 
 _EXAMPLE = """\b
 Example:

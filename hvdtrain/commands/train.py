@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from hvdtrain.commands.run_options import run_options
-from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
-from hvdtrain.plan.text import require_name
+from hvdtrain.cli.options import run_options
+from hvdtrain.files.fields import require_name
+from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
 
 _EXAMPLE = """\b
 Example:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hvdtrain.errors import RunError
-from hvdtrain.plan.slurmjob import SlurmJob
-from hvdtrain.plan.text import printable
+from hvdtrain.files.fields import printable
+from hvdtrain.runs.slurm_job import SlurmJob
 
 SUBMIT_SECONDS = 120.0
 ANSWER_SECONDS = 30.0
@@ -242,3 +242,18 @@ def _not_understood(program: str, line: str) -> SlurmError:
         f"the answer of {program} is not understood: {printable(line)[:200]!r}",
         f"call {program} by hand; something on this site may stand in for it",
     )
+
+
+def requeue_job(job: str) -> str:
+    """Put a job, perhaps this one, back into the queue.
+
+    Returns:
+        Why Slurm did not; empty when it did.
+    """
+    try:
+        done = subprocess.run(
+            ["scontrol", "requeue", job], capture_output=True, text=True, timeout=120, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"

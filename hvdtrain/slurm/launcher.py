@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hvdtrain.plan.system import Slurm
+from hvdtrain.plan.machine.system import Slurm
 
 
 def launch_words(

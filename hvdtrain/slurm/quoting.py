@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.text import is_line
+from hvdtrain.files.fields import is_line
 
 # What decides whether a value of a template stands inside quotes.
 _JINJA_STATEMENT = re.compile(r"\{#.*?#\}|\{%.*?%\}", re.DOTALL)

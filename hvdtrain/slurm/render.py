@@ -10,10 +10,10 @@ import msgspec
 
 from hvdtrain import __version__
 from hvdtrain.errors import InputError
-from hvdtrain.plan.describe import describe_job
-from hvdtrain.plan.job import JobPlan
-from hvdtrain.plan.settings import Layer
-from hvdtrain.plan.text import unknown_name
+from hvdtrain.files.fields import unknown_name
+from hvdtrain.plan.job.job_plan import JobPlan
+from hvdtrain.plan.job.summary import describe_job
+from hvdtrain.plan.machine.environment import Layer
 from hvdtrain.resources import resource_folder
 from hvdtrain.slurm.launcher import launch_words
 from hvdtrain.slurm.quoting import (

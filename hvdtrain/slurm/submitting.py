@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 
 from hvdtrain.errors import RunError
-from hvdtrain.plan.submission import Submission
+from hvdtrain.runs.folder import discard_run, reserve_run, write_submission
+from hvdtrain.runs.submission import Submission
 from hvdtrain.slurm.client import (
     Accepted,
     SlurmError,
     SlurmMissingError,
     submit_script,
 )
-from hvdtrain.slurm.runfolder import discard_run, reserve_run, write_submission
 
 Say = Callable[[str], None]
 

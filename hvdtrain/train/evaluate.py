@@ -9,8 +9,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from hvdtrain.errors import RunError
-from hvdtrain.plan.record import EvaluationResult
-from hvdtrain.train.reduce import sum_over_ranks
+from hvdtrain.runs.record import EvaluationResult
+from hvdtrain.train.reduction.mean import sum_over_ranks
 
 TOP = 5
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import tensorflow as tf
 
 from hvdtrain.errors import RunError
-from hvdtrain.plan.metrics import MetricsLine
-from hvdtrain.plan.record import EpochResult, EvaluationResult, Straggler
-from hvdtrain.plan.runplan import RunPlan
-from hvdtrain.train.clock import StepClock
-from hvdtrain.train.keeper import Keeper
+from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.runs.metrics import MetricsLine
+from hvdtrain.runs.record import EpochResult, EvaluationResult, Straggler
+from hvdtrain.train.checkpoint.coordinator import Keeper
 from hvdtrain.train.progress import Reporter
+from hvdtrain.train.state import Journey, Snapshot
 from hvdtrain.train.step import TrainStep
 
 Batch = tuple[tf.Tensor, tf.Tensor]
@@ -40,40 +40,6 @@ class DivergedError(RunError):
             f"the {what} at step {step} (epoch {epoch}) is {loss}{whose}",
             "use a lower peak learning rate or a longer warm-up",
         )
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A state that the recipe wants kept.
-
-    Attributes:
-        number: Among the snapshots of the run, from 1.
-        evaluation: Of this very state.
-    """
-
-    number: int
-    evaluation: EvaluationResult
-
-
-@dataclass
-class Journey:
-    """How far a run has come. Kept outside the loop, so that it outlives a failure.
-
-    Attributes:
-        clock: Seconds of the updates.
-        epochs: Results of the epochs, the last one perhaps cut short by the plan.
-        step: Updates made.
-        losses: Of the steps since the last epoch that was evaluated.
-        epoch_seconds: Wall time of those steps.
-        seconds: Wall time of training, as far as a checkpoint was written.
-    """
-
-    clock: StepClock = field(default_factory=StepClock)
-    epochs: list[EpochResult] = field(default_factory=list)
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
-    epoch_seconds: float = 0.0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

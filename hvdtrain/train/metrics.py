@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from hvdtrain.plan.metrics import MetricsLine
-from hvdtrain.train.folder import RunFolder
+from hvdtrain.runs.folder import RunFolder
+from hvdtrain.runs.metrics import MetricsLine
 
 Log = Callable[[MetricsLine], None]
 

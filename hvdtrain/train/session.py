@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hvdtrain.errors import HvdtrainError
-from hvdtrain.plan.record import RankPlacement, Record, Status
-from hvdtrain.plan.runplan import RunPlan
-from hvdtrain.train.checkpoint import Checkpoint, RunState
-from hvdtrain.train.folder import RunFolder
-from hvdtrain.train.lock import RunLock
-from hvdtrain.train.loop import DivergedError, Journey
-from hvdtrain.train.provenance import read_slurm_job_id
-from hvdtrain.train.seat import Seat
-from hvdtrain.train.world import World, from_first
-from hvdtrain.train.writer import CheckpointWriter
+from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.runs.folder import RunFolder
+from hvdtrain.runs.lock import RunLock
+from hvdtrain.runs.record import RankPlacement, Record, Status
+from hvdtrain.train.checkpoint.archive import Checkpoint, RunState
+from hvdtrain.train.checkpoint.writer import CheckpointWriter
+from hvdtrain.train.loop import DivergedError
+from hvdtrain.train.process.context import Seat
+from hvdtrain.train.process.provenance import read_slurm_job_id
+from hvdtrain.train.process.world import World, from_first
+from hvdtrain.train.state import Journey
 
 
 class Opened(NamedTuple):

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hvdtrain.errors import HvdtrainError
-from hvdtrain.plan.affinity import RankCores
-from hvdtrain.plan.attempt import failure_file
-from hvdtrain.train.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
-from hvdtrain.train.itex import enable_itex
-from hvdtrain.train.launcher import Launch, read_launch
+from hvdtrain.plan.machine.core_map import RankCores
+from hvdtrain.runs.attempt import failure_file
+from hvdtrain.train.checkpoint.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.options import CollapseOptions, EnsembleOptions, TrainOptions
-from hvdtrain.train.pinning import pin_process, read_pins
+from hvdtrain.train.process.itex import enable_itex
+from hvdtrain.train.process.pinning import pin_process, read_pins
+from hvdtrain.train.process.rank_environment import Launch, read_launch
 
 if TYPE_CHECKING:
-    from hvdtrain.plan.ensemble import Ensemble
-    from hvdtrain.train.seat import Seat
+    from hvdtrain.runs.ensemble import Ensemble
+    from hvdtrain.train.process.context import Seat
 
 JOIN_SECONDS = 60.0
 """How long a rank waits for the others to start MPI, and a tenth of a second more for each of them.
@@ -40,7 +40,7 @@ def start_training(options: TrainOptions) -> None:
     """`hvdtrain train`; see `_start_rank`."""
 
     def work(seat: Seat) -> None:
-        from hvdtrain.train.training import run_training
+        from hvdtrain.train.run import run_training
 
         run_training(options, seat)
 
@@ -51,7 +51,7 @@ def start_collapses(options: CollapseOptions) -> None:
     """`hvdtrain collapse`; see `_start_rank`."""
 
     def work(seat: Seat) -> None:
-        from hvdtrain.train.collapse import run_collapses
+        from hvdtrain.train.ensemble.collapse import run_collapses
 
         run_collapses(options, seat)
 
@@ -62,7 +62,7 @@ def start_ensemble(options: EnsembleOptions) -> tuple[Path, Ensemble] | None:
     """`hvdtrain ensemble`; see `_start_rank`. The file and what it holds on rank 0, else None."""
 
     def work(seat: Seat) -> tuple[Path, Ensemble] | None:
-        from hvdtrain.train.ensemble import run_ensemble
+        from hvdtrain.train.ensemble.evaluate import run_ensemble
 
         return run_ensemble(options, seat)
 
@@ -89,8 +89,8 @@ def _start_rank(work: Callable[[Seat], T], run_folder: Path | None = None) -> T:
         importlib.import_module("tensorflow")
         # Inside MPI no Python runs, so no handler and no thread of ours could end the wait.
         faulthandler.dump_traceback_later(JOIN_SECONDS + launch.ranks / 10, exit=True)
-        from hvdtrain.train.seat import take_seat
-        from hvdtrain.train.world import leave_world
+        from hvdtrain.train.process.context import take_seat
+        from hvdtrain.train.process.world import leave_world
 
         faulthandler.cancel_dump_traceback_later()
         made = work(take_seat(launch, cores, itex))
@@ -155,6 +155,6 @@ def _tell(error: Exception, launch: Launch) -> None:
 def _end(launch: Launch, exit_code: int) -> NoReturn:
     if launch.ranks == 1:
         sys.exit(exit_code)
-    from hvdtrain.train.world import abort_world
+    from hvdtrain.train.process.world import abort_world
 
     abort_world(exit_code)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from hvdtrain.train.accumulate import GradientSums
-from hvdtrain.train.average import WeightAverage
-from hvdtrain.train.optimizer import Optimizer
-from hvdtrain.train.reduce import mean_over_ranks
+from hvdtrain.train.optim.optimizer import Optimizer
+from hvdtrain.train.optim.weight_average import WeightAverage
+from hvdtrain.train.reduction.accumulate import GradientSums
+from hvdtrain.train.reduction.mean import mean_over_ranks
 
 Reduce = Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]
 

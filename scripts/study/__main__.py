@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from hvdtrain.collect.output import write_atomically
 from hvdtrain.errors import HvdtrainError
-from hvdtrain.plan.decode import load_toml
+from hvdtrain.files.atomic import write_atomically
+from hvdtrain.files.decode import load_toml
 from scripts.study.report import report_lines
 from scripts.study.runs import find_ensemble, read_records, run_all
 from scripts.study.spec import STUDY, Study

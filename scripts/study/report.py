@@ -6,8 +6,8 @@ import shlex
 import statistics
 from collections.abc import Iterator, Sequence
 
-from hvdtrain.plan.ensemble import Ensemble
-from hvdtrain.plan.record import Record
+from hvdtrain.runs.ensemble import Ensemble
+from hvdtrain.runs.record import Record
 from scripts.study.runs import VARIABLES
 from scripts.study.spec import Experiment, Run, Study, ensemble_words, runs_of, train_words
 

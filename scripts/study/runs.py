@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from hvdtrain.collect.store import Malformed, read_ensembles, read_results
 from hvdtrain.machine import local_mpirun, read_mpi_family
-from hvdtrain.plan.ensemble import Ensemble
-from hvdtrain.plan.record import Record
+from hvdtrain.runs.ensemble import Ensemble
+from hvdtrain.runs.record import Record
+from hvdtrain.runs.store import Malformed, read_ensembles, read_results
 from hvdtrain.stack import stack_variables
 from scripts.study.spec import ROOT, Run, Study, ensemble_words, runs_of, train_words
 

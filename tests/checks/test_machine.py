@@ -14,7 +14,7 @@ from hvdtrain.checks.machine import (
     judge_memory,
     judge_shared_memory,
 )
-from hvdtrain.plan.topology import parse_lscpu
+from hvdtrain.plan.machine.topology import parse_lscpu
 
 # Two sockets of two cores with two hardware threads each.
 LSCPU = "# CPU,Core,Socket,Node\n" + "".join(

@@ -8,19 +8,13 @@ from typing import Any
 
 import msgspec
 
-from hvdtrain.plan.datasource import (
-    IMAGENET_TRAIN_IMAGES,
-    DataKind,
-    DatasetInfo,
-    DataSource,
-)
-from hvdtrain.plan.evaluation import EvaluationResult
-from hvdtrain.plan.metrics import MetricsLine
-from hvdtrain.plan.modelspec import ModelSpec
-from hvdtrain.plan.origin import Origin
-from hvdtrain.plan.recipe import load_recipe, stretch_recipe
-from hvdtrain.plan.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, EpochResult, Record, Versions
-from hvdtrain.plan.runplan import RunPlan, make_plan
+from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES, DataKind, DatasetInfo, DataSource
+from hvdtrain.plan.method.model import ModelSpec
+from hvdtrain.plan.method.recipe import load_recipe, stretch_recipe
+from hvdtrain.plan.method.run_plan import RunPlan, make_plan
+from hvdtrain.plan.method.snapshot import EvaluationResult, Origin
+from hvdtrain.runs.metrics import MetricsLine
+from hvdtrain.runs.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, EpochResult, Record, Versions
 
 
 def make_test_plan(

@@ -12,9 +12,8 @@ from mlperf_logging.compliance_checker.mlp_compliance import make_checker
 
 from hvdtrain.collect.mllog import RULESET, format_mllog
 from hvdtrain.errors import InputError
-from hvdtrain.plan.evaluation import EvaluationResult
-from hvdtrain.plan.origin import Origin
-from hvdtrain.plan.record import Record
+from hvdtrain.plan.method.snapshot import EvaluationResult, Origin
+from hvdtrain.runs.record import Record
 from tests.collect.records import make_record, make_test_plan, make_training
 
 SNAPSHOT = Origin(

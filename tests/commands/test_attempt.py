@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from hvdtrain.commands.attempt import command
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.plan.attempt import ATTEMPT_FILE, MOST_RESTARTS, failure_file
-from hvdtrain.plan.record import RECORD_FILE
+from hvdtrain.runs.attempt import ATTEMPT_FILE, MOST_RESTARTS, failure_file
+from hvdtrain.runs.record import RECORD_FILE
 from tests.samples import sample_record
 
 

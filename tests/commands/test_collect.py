@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hvdtrain.collect.paper import TABLES
+from hvdtrain.collect.paper.tables import TABLES
 from hvdtrain.commands.collect import command
 from hvdtrain.errors import HvdtrainError
-from hvdtrain.plan.ensemble import ENSEMBLE_FILE
-from hvdtrain.plan.record import RECORD_FILE
+from hvdtrain.runs.ensemble import ENSEMBLE_FILE
+from hvdtrain.runs.record import RECORD_FILE
 from tests.collect.records import (
     make_record,
     make_test_plan,
@@ -158,7 +158,7 @@ def test_help_ends_with_an_example() -> None:
 def test_no_tensorflow_is_loaded(results: Path) -> None:
     code = (
         "import sys\n"
-        "from hvdtrain.cli import cli\n"
+        "from hvdtrain.cli.main import cli\n"
         f"cli.main(['collect', {str(results)!r}], standalone_mode=False)\n"
         "sys.exit('tensorflow' in sys.modules or 'numpy' in sys.modules)"
     )

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from hvdtrain.commands import cores as module
 from hvdtrain.commands.cores import command, draw_cores
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.plan.affinity import make_core_map
-from hvdtrain.plan.system import load_system
-from hvdtrain.plan.topology import Topology, make_topology, parse_lscpu
+from hvdtrain.plan.machine.core_map import make_core_map
+from hvdtrain.plan.machine.system import load_system
+from hvdtrain.plan.machine.topology import Topology, make_topology, parse_lscpu
 from tests.golden.cases import FOLDER
 
 SKYLAKE = make_topology(load_system("stampede2-skx").node)

@@ -9,9 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from hvdtrain.commands import collapse, ensemble
-from hvdtrain.plan.ensemble import EnsembleMember
-from hvdtrain.plan.evaluation import EvaluationResult
-from hvdtrain.plan.origin import Origin
+from hvdtrain.plan.method.snapshot import EvaluationResult, Origin
+from hvdtrain.runs.ensemble import EnsembleMember
 from tests.samples import sample_ensemble
 
 

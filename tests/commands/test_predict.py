@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from hvdtrain.commands.predict import command
 from hvdtrain.errors import InputError
-from hvdtrain.plan.steptime import Ring, StepTime
+from hvdtrain.plan.forecast.step_time import Ring, StepTime
 from hvdtrain.resources import resource_folder
 from tests.collect.records import make_record, make_test_plan, write_record
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from hvdtrain.commands.preflight import command, show_report
 from hvdtrain.commands.train import command as train
-from hvdtrain.plan.preflight import Fault, Preflight, SlowNode
+from hvdtrain.runs.preflight import Fault, Preflight, SlowNode
 from hvdtrain.train.options import TrainOptions
 from tests.samples import sample_preflight
 

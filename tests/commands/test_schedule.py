@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from hvdtrain.commands.schedule import command
 from hvdtrain.errors import InputError
-from hvdtrain.plan.recipe import load_recipe, make_schedule
+from hvdtrain.plan.method.recipe import load_recipe, make_schedule
 
 FIG_4 = ("collapsed-ensemble-120", "--global-batch", "4096")
 
@@ -144,7 +144,7 @@ def test_wrong_input_is_exit_2_with_an_empty_stdout(
 def test_it_starts_without_what_draws_and_what_trains() -> None:
     start = (
         "-c",
-        "import sys\nfrom hvdtrain.cli import main\ntry:\n    main()\nfinally:\n"
+        "import sys\nfrom hvdtrain.cli.main import main\ntry:\n    main()\nfinally:\n"
         "    print('loaded:', *{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)",
     )
     done = run(*FIG_4, start=start)

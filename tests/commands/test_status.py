@@ -21,9 +21,9 @@ from hvdtrain.commands import status as module
 from hvdtrain.commands.status import command
 from hvdtrain.commands.submit import command as submit_command
 from hvdtrain.errors import InputError
-from hvdtrain.plan.metrics import MetricsLine
-from hvdtrain.plan.record import METRICS_FILE
-from hvdtrain.train.folder import RunFolder
+from hvdtrain.runs.folder import RunFolder
+from hvdtrain.runs.metrics import MetricsLine
+from hvdtrain.runs.record import METRICS_FILE
 from tests.samples import sample_plan, sample_record
 from tests.slurm.fake import FakeSlurm, make_fake_slurm
 

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from hvdtrain.collect.store import read_results
 from hvdtrain.commands import submit as module
 from hvdtrain.commands.submit import command
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.plan.decode import load_json
-from hvdtrain.plan.submission import Submission
+from hvdtrain.files.decode import load_json
+from hvdtrain.runs.store import read_results
+from hvdtrain.runs.submission import Submission
 from hvdtrain.slurm import submitting
 from hvdtrain.slurm.client import SlurmError, SlurmRefusedError
-from hvdtrain.train.opening import open_run
+from hvdtrain.train.open_run import open_run
 from tests.samples import sample_plan
 from tests.slurm.fake import FakeSlurm, make_fake_slurm
 

@@ -10,11 +10,11 @@ from click.testing import CliRunner, Result
 
 from hvdtrain.commands.sweep import command
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.plan.decode import load_json
-from hvdtrain.plan.submission import Submission
+from hvdtrain.files.decode import load_json
 from hvdtrain.resources import resource_folder
+from hvdtrain.runs.folder import write_submission
+from hvdtrain.runs.submission import Submission
 from hvdtrain.slurm import submitting
-from hvdtrain.slurm.runfolder import write_submission
 from tests.slurm.fake import FakeSlurm, make_fake_slurm
 
 SWEEPS = resource_folder("jobs") / "sweeps"

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from hvdtrain.commands.systems import command
 from hvdtrain.errors import InputError
-from hvdtrain.plan.system import system_files
+from hvdtrain.plan.machine.system import system_files
 from hvdtrain.resources import resource_folder
 
 

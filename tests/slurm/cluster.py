@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from hvdtrain.plan.system import Partition, System
+from hvdtrain.plan.machine.system import Partition, System
 
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
 START_SECONDS = 60

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hvdtrain.plan.system import load_system
+from hvdtrain.plan.machine.system import load_system
 from tests.slurm.cluster import Cluster, start_cluster, start_munge
 
 

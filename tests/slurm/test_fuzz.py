@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from hvdtrain.commands.render_job import command
 from hvdtrain.errors import InputError
-from hvdtrain.plan.decode import convert, decode_toml
-from hvdtrain.plan.job import Origin, make_job
-from hvdtrain.plan.jobrequest import JobRequest
-from hvdtrain.plan.system import System, load_system
+from hvdtrain.files.decode import convert, decode_toml
+from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.request import JobRequest
+from hvdtrain.plan.machine.system import System, load_system
 from hvdtrain.slurm.render import render_script
 from tests.slurm.cases import SHARES, cases
 from tests.slurm.sandbox import make_program, run_script

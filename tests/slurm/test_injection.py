@@ -12,10 +12,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.decode import convert
-from hvdtrain.plan.job import Origin, make_job
-from hvdtrain.plan.jobrequest import JobRequest
-from hvdtrain.plan.system import System, load_system
+from hvdtrain.files.decode import convert
+from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.request import JobRequest
+from hvdtrain.plan.machine.system import System, load_system
 from hvdtrain.slurm.render import render_script
 from tests.slurm.cases import cases
 from tests.slurm.sandbox import make_program, run_script

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hvdtrain.plan.system import MpiFamily, Slurm
+from hvdtrain.plan.machine.system import MpiFamily, Slurm
 from hvdtrain.slurm.launcher import launch_words
 
 

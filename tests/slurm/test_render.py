@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.job import JobPlan, Origin, make_job
-from hvdtrain.plan.jobrequest import JobRequest
-from hvdtrain.plan.modelspec import ModelSpec
-from hvdtrain.plan.system import load_system, system_files
+from hvdtrain.plan.job.job_plan import JobPlan, Origin, make_job
+from hvdtrain.plan.job.request import JobRequest
+from hvdtrain.plan.machine.system import load_system, system_files
+from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.slurm.render import render_script, template_names, train_options
 from tests.golden.cases import CASES, FOLDER, render
 

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from hvdtrain.plan.job import Origin, make_job
-from hvdtrain.plan.jobrequest import JobRequest
-from hvdtrain.plan.system import load_system
+from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.request import JobRequest
+from hvdtrain.plan.machine.system import load_system
+from hvdtrain.runs.folder import RunFolder
 from hvdtrain.slurm.render import render_script
-from hvdtrain.train.folder import RunFolder
 from tests.samples import sample_record
 from tests.slurm.sandbox import make_program, run_script
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.decode import load_toml
-from hvdtrain.plan.job import Origin, make_job
-from hvdtrain.plan.jobrequest import JobRequest
-from hvdtrain.plan.system import Partition, System, load_system, system_files
+from hvdtrain.files.decode import load_toml
+from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.request import JobRequest
+from hvdtrain.plan.machine.system import Partition, System, load_system, system_files
 from hvdtrain.resources import resource_folder
 from hvdtrain.slurm.render import render_script
 from hvdtrain.units import format_walltime

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hvdtrain.plan.job import Origin, make_job
-from hvdtrain.plan.jobrequest import JobRequest
-from hvdtrain.plan.system import load_system
+from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.request import JobRequest
+from hvdtrain.plan.machine.system import load_system
 from hvdtrain.slurm.render import render_script
 from tests.slurm.sandbox import make_program, run_script
 

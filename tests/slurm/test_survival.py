@@ -20,15 +20,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hvdtrain.plan.attempt import MOST_RESTARTS, STOP_FILE
-from hvdtrain.plan.decode import load_json
-from hvdtrain.plan.job import Origin, make_job
-from hvdtrain.plan.jobrequest import JobRequest
-from hvdtrain.plan.modelspec import ModelSpec
-from hvdtrain.plan.record import METRICS_FILE, RECORD_FILE, Record
-from hvdtrain.plan.system import load_system
+from hvdtrain.files.decode import load_json
+from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.request import JobRequest
+from hvdtrain.plan.machine.system import load_system
+from hvdtrain.plan.method.model import ModelSpec
+from hvdtrain.runs.attempt import MOST_RESTARTS, STOP_FILE
+from hvdtrain.runs.record import METRICS_FILE, RECORD_FILE, Record
 from hvdtrain.slurm.render import render_script
-from hvdtrain.train.checkpoint import CHECKPOINTS_FOLDER, newest_step, read_newest
+from hvdtrain.train.checkpoint.archive import CHECKPOINTS_FOLDER, newest_step, read_newest
 from tests.ranks import ROOT, find_ranks
 from tests.slurm.cluster import PATH
 from tests.slurm.nodes import Nodes, missing_namespaces, start_nodes

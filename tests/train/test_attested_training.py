@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hvdtrain.plan.decode import load_json
-from hvdtrain.plan.metrics import MetricsLine
-from hvdtrain.plan.record import METRICS_FILE, RECORD_FILE, Record
-from hvdtrain.plan.settings import COMM_CPUS, COMPUTE_CPUS, DATA_CPUS, HOROVOD_CPUS
+from hvdtrain.files.decode import load_json
+from hvdtrain.plan.machine.environment import COMM_CPUS, COMPUTE_CPUS, DATA_CPUS, HOROVOD_CPUS
+from hvdtrain.runs.metrics import MetricsLine
+from hvdtrain.runs.record import METRICS_FILE, RECORD_FILE, Record
 from tests.ranks import run_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(400)]
@@ -35,7 +35,7 @@ def open_slowly(*arguments):
 open_pipeline = pipeline.open_pipeline
 if (os.environ.get("PMI_RANK") or os.environ["OMPI_COMM_WORLD_RANK"]) == "1":
     pipeline.open_pipeline = open_slowly
-from hvdtrain.cli import main
+from hvdtrain.cli.main import main
 main()
 """
 

@@ -10,15 +10,14 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from hvdtrain.plan.collapse import make_collapse_plan
-from hvdtrain.plan.evaluation import EvaluationResult
-from hvdtrain.plan.origin import Origin
-from hvdtrain.plan.phase import Phase
-from hvdtrain.plan.recipe import Recipe, load_recipe
-from hvdtrain.plan.record import Straggler
-from hvdtrain.train.interrupt import Interrupted, SignalNote
-from hvdtrain.train.keeper import CheckpointInterval, Keeper
-from hvdtrain.train.writer import CheckpointWriter
+from hvdtrain.plan.method.collapse import make_collapse_plan
+from hvdtrain.plan.method.phase import Phase
+from hvdtrain.plan.method.recipe import Recipe, load_recipe
+from hvdtrain.plan.method.snapshot import EvaluationResult, Origin
+from hvdtrain.runs.record import Straggler
+from hvdtrain.train.checkpoint.coordinator import CheckpointInterval, Keeper
+from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote
+from hvdtrain.train.checkpoint.writer import CheckpointWriter
 from tests.samples import sample_plan
 
 pytestmark = pytest.mark.tf
@@ -87,8 +86,9 @@ class Watcher:
         self.kept.append((snapshot.number, self.journey.step, len(self.journey.epochs)))
 
     def run(self, journey: Any = None, every: int = 1, **changes: Any) -> Any:
-        from hvdtrain.train.loop import Hooks, Journey, TrainingLoop
+        from hvdtrain.train.loop import Hooks, TrainingLoop
         from hvdtrain.train.progress import Silence
+        from hvdtrain.train.state import Journey
         from hvdtrain.train.step import TrainStep
 
         origin = changes.pop("origin", None)
@@ -231,7 +231,7 @@ def test_a_snapshot_is_there_before_a_checkpoint_that_is_beyond_it() -> None:
 
 
 def test_a_collapse_counts_on_from_its_snapshot() -> None:
-    from hvdtrain.train.loop import Journey
+    from hvdtrain.train.state import Journey
 
     watcher, journey = Watcher(), Journey(step=14)
     parent = sample_plan(recipe=cycles(14, 16))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hvdtrain.plan.decode import load_json
-from hvdtrain.plan.optimizerspec import LambSpec
-from hvdtrain.plan.record import RECORD_FILE, Record
+from hvdtrain.files.decode import load_json
+from hvdtrain.plan.method.optimizer import LambSpec
+from hvdtrain.runs.record import RECORD_FILE, Record
 from tests.ranks import run_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(300)]

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hvdtrain.plan.decode import load_json
-from hvdtrain.plan.ensemble import Ensemble
-from hvdtrain.plan.record import METRICS_FILE, RECORD_FILE, Record
-from hvdtrain.train.checkpoint import Checkpoint, find_snapshots, read_checkpoint
+from hvdtrain.files.decode import load_json
+from hvdtrain.runs.ensemble import Ensemble
+from hvdtrain.runs.record import METRICS_FILE, RECORD_FILE, Record
+from hvdtrain.train.checkpoint.archive import Checkpoint, find_snapshots, read_checkpoint
 from tests.ranks import run_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(600)]

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hvdtrain.plan.modelspec import ModelSpec
+from hvdtrain.plan.method.model import ModelSpec
 from tests.ranks import run_ranks
 
 pytest.importorskip("horovod")
 tf = pytest.importorskip("tensorflow")
-from hvdtrain.train.model import make_model  # noqa: E402
-from hvdtrain.train.optimizer import MomentumSGD  # noqa: E402
-from hvdtrain.train.reduce import GradientMean  # noqa: E402
+from hvdtrain.train.models.resnet import make_model  # noqa: E402
+from hvdtrain.train.optim.optimizer import MomentumSGD  # noqa: E402
+from hvdtrain.train.reduction.mean import GradientMean  # noqa: E402
 from hvdtrain.train.step import make_train_step, mean_loss  # noqa: E402
 
 pytestmark = pytest.mark.tf
@@ -182,8 +182,8 @@ import hashlib, json, sys
 import horovod.tensorflow as hvd
 import numpy as np
 import tensorflow as tf
-from hvdtrain.train.optimizer import MomentumSGD
-from hvdtrain.train.reduce import GradientMean, broadcast_state
+from hvdtrain.train.optim.optimizer import MomentumSGD
+from hvdtrain.train.reduction.mean import GradientMean, broadcast_state
 from hvdtrain.train.step import make_train_step
 
 hvd.init()
@@ -258,10 +258,10 @@ import json, time
 import horovod.tensorflow as hvd
 import numpy as np
 import tensorflow as tf
-from hvdtrain.plan.modelspec import ModelSpec
-from hvdtrain.train.model import make_model
-from hvdtrain.train.optimizer import MomentumSGD
-from hvdtrain.train.reduce import GradientMean
+from hvdtrain.plan.method.model import ModelSpec
+from hvdtrain.train.models.resnet import make_model
+from hvdtrain.train.optim.optimizer import MomentumSGD
+from hvdtrain.train.reduction.mean import GradientMean
 from hvdtrain.train.step import make_train_step
 
 hvd.init()

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hvdtrain.plan.decode import load_json
-from hvdtrain.plan.record import METRICS_FILE, RECORD_FILE, Record
+from hvdtrain.files.decode import load_json
+from hvdtrain.runs.record import METRICS_FILE, RECORD_FILE, Record
 from hvdtrain.stack import stack_variables
 from tests.ranks import RANK_VARIABLES, ROOT, find_ranks, run_ranks, start_ranks
 
@@ -196,7 +196,7 @@ def test_a_killed_rank_takes_the_run_down(endless: subprocess.Popen[bytes], tmp_
 DIES = """
 import os, sys
 import hvdtrain.train.start as start
-from hvdtrain.cli import main
+from hvdtrain.cli.main import main
 if (os.environ.get("PMI_RANK") or os.environ["OMPI_COMM_WORLD_RANK"]) == "1":
     os.kill(os.getpid(), 9)
 start.JOIN_SECONDS = 5.0

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvdtrain.collect.figures.model import Figure, Panel, Point, Series
-from hvdtrain.collect.metrics import read_metrics
-from hvdtrain.collect.paper import TABLES, load_paper_table
-from hvdtrain.collect.paper_figures import load_paper_figure
+from hvdtrain.collect.paper.points import load_paper_figure
+from hvdtrain.collect.paper.tables import TABLES, load_paper_table
 from hvdtrain.collect.runs import read_run
-from hvdtrain.collect.store import Incomplete
-from hvdtrain.plan.record import Record
+from hvdtrain.runs.metrics import read_metrics
+from hvdtrain.runs.record import Record
+from hvdtrain.runs.store import Incomplete
 
 MOST_RUNS = 8
 """A drawing has this many colours that can be told apart."""

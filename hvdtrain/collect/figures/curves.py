@@ -6,9 +6,8 @@ import statistics
 from collections.abc import Sequence
 
 from hvdtrain.collect.figures.model import Figure, Panel, Point, Series, Strip, clean, thin
-from hvdtrain.collect.metrics import Metrics
-from hvdtrain.plan.metrics import MetricsLine
-from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.runs.metrics import Metrics, MetricsLine
 
 # What takes longer than this share of a step between two steps is worth a mark.
 _PAUSE = 0.1

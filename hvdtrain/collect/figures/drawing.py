@@ -14,8 +14,8 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter
 
 from hvdtrain.collect.figures.model import Figure, Panel, Scale, Series, Strip, clean
-from hvdtrain.collect.output import write_atomically
 from hvdtrain.errors import InputError
+from hvdtrain.files.atomic import write_atomically
 
 _COLOURS = ("#1f77b4", "#2ca02c", "#ff7f0e", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf")
 _MARKERS = "osD^vPX*"

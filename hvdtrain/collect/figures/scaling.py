@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hvdtrain.collect.figures.model import Figure, Panel, Point, Series
-from hvdtrain.collect.paper import load_paper_table
-from hvdtrain.collect.paper_figures import PaperFigure, load_paper_figure
-from hvdtrain.collect.tables import Row
+from hvdtrain.collect.paper.points import PaperFigure, load_paper_figure
+from hvdtrain.collect.paper.tables import load_paper_table
+from hvdtrain.collect.tables.runs_table import Row
 
 _NUMBERS = (1, 2)
 

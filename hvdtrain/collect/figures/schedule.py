@@ -6,11 +6,11 @@ import dataclasses
 import itertools
 
 from hvdtrain.collect.figures.model import Figure, Panel, Point, Series, Strip
-from hvdtrain.collect.paper_figures import FigureNumber, load_paper_figure
-from hvdtrain.plan.datasource import IMAGENET_TRAIN_IMAGES
-from hvdtrain.plan.recipe import Recipe, make_schedule
-from hvdtrain.plan.runplan import steps_in_epoch
-from hvdtrain.plan.schedule import Schedule, Segment
+from hvdtrain.collect.paper.points import FigureNumber, load_paper_figure
+from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
+from hvdtrain.plan.method.recipe import Recipe, make_schedule
+from hvdtrain.plan.method.run_plan import steps_in_epoch
+from hvdtrain.plan.method.schedule import Schedule, Segment
 
 # Points of a curve: more than a page has pixels across.
 _POINTS = 2000

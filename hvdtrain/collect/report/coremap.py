@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.record import RankPlacement
+from hvdtrain.runs.record import RankPlacement
 from hvdtrain.units import parse_cpu_list
 
 PER_ROW = 16

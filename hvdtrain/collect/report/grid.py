@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hvdtrain.collect.numbers import format_amount, format_percent, format_signed
-from hvdtrain.collect.sheet import Sheet
-from hvdtrain.collect.tables import Row
+from hvdtrain.collect.tables.rounding import format_amount, format_percent, format_signed
+from hvdtrain.collect.tables.runs_table import Row
+from hvdtrain.collect.tables.table import Sheet
 
 
 @dataclass(frozen=True, kw_only=True)

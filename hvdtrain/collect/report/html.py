@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from hvdtrain.collect.report.page import Page
-from hvdtrain.plan.text import printable
+from hvdtrain.files.fields import printable
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 

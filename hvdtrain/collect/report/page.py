@@ -11,17 +11,17 @@ from pathlib import Path
 from hvdtrain.collect.figures.accuracy import make_accuracy_figure, read_accuracies
 from hvdtrain.collect.figures.scaling import make_scaling_figure
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
-from hvdtrain.collect.paper import TABLES
-from hvdtrain.collect.paper_sheets import make_table_sheet
+from hvdtrain.collect.paper.tables import TABLES
 from hvdtrain.collect.report.chart import Chart, make_chart
 from hvdtrain.collect.report.grid import Grid, make_paper_grid, make_runs_grid
 from hvdtrain.collect.report.runpage import Limits, RunPage, make_run_page
 from hvdtrain.collect.runs import read_run
-from hvdtrain.collect.store import Incomplete, Malformed
-from hvdtrain.collect.tables import Row, make_rows
-from hvdtrain.plan.ensemble import Ensemble
-from hvdtrain.plan.recipe import load_recipe
-from hvdtrain.plan.record import Record
+from hvdtrain.collect.tables.paper_table import make_table_sheet
+from hvdtrain.collect.tables.runs_table import Row, make_rows
+from hvdtrain.plan.method.recipe import load_recipe
+from hvdtrain.runs.ensemble import Ensemble
+from hvdtrain.runs.record import Record
+from hvdtrain.runs.store import Incomplete, Malformed
 
 # Points and rows of all runs together: some 5 MB of page.
 _POINTS = 120_000

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from hvdtrain.collect.metrics import Metrics
 from hvdtrain.errors import InputError
-from hvdtrain.plan.record import Record
-from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.runs.metrics import Metrics
+from hvdtrain.runs.record import Record
 from hvdtrain.units import format_duration
 
 Facts = tuple[tuple[str, str], ...]

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from hvdtrain.collect.report.grid import Cell, Column, Grid
 from hvdtrain.collect.report.runfacts import name_hosts
-from hvdtrain.plan.record import EpochResult, RankPlacement
-from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.runs.record import EpochResult, RankPlacement
 from hvdtrain.units import format_cpu_list
 
 

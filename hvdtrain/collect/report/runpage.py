@@ -11,7 +11,6 @@ from hvdtrain.collect.figures.curves import (
     make_throughput_figure,
     make_timeline,
 )
-from hvdtrain.collect.metrics import Metrics, read_metrics
 from hvdtrain.collect.report.chart import Chart, make_chart
 from hvdtrain.collect.report.coremap import CoreMapView, make_core_map_view
 from hvdtrain.collect.report.grid import Grid
@@ -23,8 +22,9 @@ from hvdtrain.collect.report.runfacts import (
     version_facts,
 )
 from hvdtrain.collect.report.rungrids import epochs_grid, ranks_grid, slow_grid
-from hvdtrain.collect.store import Incomplete, Malformed, read_regular
-from hvdtrain.plan.record import SCRIPT_FILE, Record
+from hvdtrain.runs.metrics import Metrics, read_metrics
+from hvdtrain.runs.record import SCRIPT_FILE, Record
+from hvdtrain.runs.store import Incomplete, Malformed, read_regular
 
 _LONGEST_SCRIPT = 200_000
 

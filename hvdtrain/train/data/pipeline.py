@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.train.data.augment import make_evaluation_image, make_training_image
-from hvdtrain.train.data.discover import find_planned
-from hvdtrain.train.data.faults import CorruptLog, default_max_corrupt, explain
-from hvdtrain.train.data.order import (
+from hvdtrain.train.data.corrupt import CorruptLog, default_max_corrupt, explain
+from hvdtrain.train.data.dataset import find_planned
+from hvdtrain.train.data.readers import Split, open_splits
+from hvdtrain.train.data.sampler import (
     Examples,
     Shard,
     augmentation_keys,
@@ -24,7 +25,6 @@ from hvdtrain.train.data.order import (
     step_examples,
     validation_examples,
 )
-from hvdtrain.train.data.reading import Split, open_splits
 from hvdtrain.train.data.synthetic import SyntheticData
 
 Batch = tuple[tf.Tensor, tf.Tensor]

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.train.data.faults import explain
+from hvdtrain.train.data.corrupt import explain
 from hvdtrain.train.data.folders import FolderSplit, ImageFolders, list_folders
 from hvdtrain.train.data.manifest import MANIFEST_NAME, Manifest, Origin, Shard, load_manifest
-from hvdtrain.train.data.order import Examples, permute
+from hvdtrain.train.data.sampler import Examples, permute
 from hvdtrain.train.data.shardwriter import Progress, ShardWriter, sync_file
 
 JOURNAL_NAME = ".prepare-data.jsonl"

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hvdtrain.errors import RunError
+from hvdtrain.train.data.corrupt import explain
 from hvdtrain.train.data.decode import decode_image
-from hvdtrain.train.data.faults import explain
 from hvdtrain.train.data.folders import FolderSplit
 from hvdtrain.train.data.manifest import Shard
-from hvdtrain.train.data.order import Examples
-from hvdtrain.train.data.reading import Split, open_folder
+from hvdtrain.train.data.readers import Split, open_folder
+from hvdtrain.train.data.sampler import Examples
 
 _JPEG_QUALITY = 90
 

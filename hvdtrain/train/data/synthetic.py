@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from hvdtrain.plan.runplan import RunPlan
-from hvdtrain.train.data.faults import CorruptLog
-from hvdtrain.train.data.order import Shard, validation_examples
+from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.train.data.corrupt import CorruptLog
+from hvdtrain.train.data.sampler import Shard, validation_examples
 
 Batch = tuple[tf.Tensor, tf.Tensor]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.changes import plan_sha256
-from hvdtrain.plan.preflight import RankAnswer
+from hvdtrain.runs.plan_diff import plan_sha256
+from hvdtrain.runs.preflight import RankAnswer
+from hvdtrain.train.open_run import make_run_plan
 from hvdtrain.train.options import TrainOptions
-from hvdtrain.train.planning import make_run_plan
-from hvdtrain.train.provenance import read_versions
-from hvdtrain.train.world import World, gather, leave_world, library_version
+from hvdtrain.train.process.provenance import read_versions
+from hvdtrain.train.process.world import World, gather, leave_world, library_version
 
 
 def compare_ranks(options: TrainOptions, world: World, itex: str | None) -> tuple[RankAnswer, ...]:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from hvdtrain.plan.preflight import NodeSpeed
-from hvdtrain.train.world import World, gather, wait_for_all
+from hvdtrain.runs.preflight import NodeSpeed
+from hvdtrain.train.process.world import World, gather, wait_for_all
 
 MEASURED_SECONDS = 1.0
 FEWEST_RUNS = 3

@@ -16,14 +16,13 @@ from hvdtrain.collect.figures.curves import (
 from hvdtrain.collect.figures.model import Figure, Point
 from hvdtrain.collect.figures.scaling import make_scaling_figure
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
-from hvdtrain.collect.metrics import Metrics
 from hvdtrain.collect.runs import read_run
-from hvdtrain.collect.store import Incomplete
-from hvdtrain.collect.tables import make_rows
-from hvdtrain.plan.evaluation import EvaluationResult
-from hvdtrain.plan.metrics import MetricsLine
-from hvdtrain.plan.recipe import load_recipe
-from hvdtrain.plan.record import EpochResult
+from hvdtrain.collect.tables.runs_table import make_rows
+from hvdtrain.plan.method.recipe import load_recipe
+from hvdtrain.plan.method.snapshot import EvaluationResult
+from hvdtrain.runs.metrics import Metrics, MetricsLine
+from hvdtrain.runs.record import EpochResult
+from hvdtrain.runs.store import Incomplete
 from tests.collect.records import make_record, make_test_plan, write_metrics, write_plan
 
 

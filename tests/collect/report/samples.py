@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from hvdtrain.collect.report.page import Page, Source, make_page
-from hvdtrain.collect.store import Malformed, read_results
-from hvdtrain.plan.evaluation import EvaluationResult
-from hvdtrain.plan.metrics import MetricsLine
-from hvdtrain.plan.record import EpochResult, RankPlacement
-from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.plan.method.snapshot import EvaluationResult
+from hvdtrain.runs.metrics import MetricsLine
+from hvdtrain.runs.record import EpochResult, RankPlacement
+from hvdtrain.runs.store import Malformed, read_results
 from tests.collect.records import (
     make_record,
     make_test_plan,

@@ -18,8 +18,8 @@ import pytest
 from hvdtrain.collect.report.html import Live, render_page
 from hvdtrain.collect.report.serve import ReportServer
 from hvdtrain.collect.runs import read_run
-from hvdtrain.collect.store import Malformed, read_results
-from hvdtrain.collect.tables import make_rows
+from hvdtrain.collect.tables.runs_table import make_rows
+from hvdtrain.runs.store import Malformed, read_results
 from tests.collect.records import make_record, make_test_plan, write_record
 from tests.collect.report.samples import SCRIPT, page_of, write_results
 

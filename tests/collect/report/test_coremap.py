@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hvdtrain.collect.report.coremap import make_core_map_view
-from hvdtrain.plan.record import RankPlacement
+from hvdtrain.runs.record import RankPlacement
 
 
 def rank(

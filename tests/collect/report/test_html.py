@@ -13,8 +13,8 @@ import pytest
 
 from hvdtrain.collect.report.html import Live, render_page
 from hvdtrain.collect.report.page import Page, Source, make_page
-from hvdtrain.plan.record import Straggler, Versions
-from hvdtrain.plan.text import printable
+from hvdtrain.files.fields import printable
+from hvdtrain.runs.record import Straggler, Versions
 from tests.collect.records import make_record, make_test_plan, write_metrics, write_record
 from tests.collect.report.samples import metrics, page_of, write_results
 

@@ -11,17 +11,17 @@ import numpy.typing as npt
 import pytest
 
 from hvdtrain.errors import RunError
-from hvdtrain.plan.datasource import DatasetInfo
-from hvdtrain.plan.modelspec import ModelSpec
-from hvdtrain.plan.phase import Phase
-from hvdtrain.plan.recipe import Recipe
-from hvdtrain.plan.runplan import RunPlan
+from hvdtrain.plan.method.dataset import DatasetInfo
+from hvdtrain.plan.method.model import ModelSpec
+from hvdtrain.plan.method.phase import Phase
+from hvdtrain.plan.method.recipe import Recipe
+from hvdtrain.plan.method.run_plan import RunPlan
 from tests.samples import sample_plan
 from tests.train.data.images import cut_off, write_folders
 
 tf = pytest.importorskip("tensorflow")
-from hvdtrain.train.data import order  # noqa: E402
-from hvdtrain.train.data.discover import discover  # noqa: E402
+from hvdtrain.train.data import sampler as order  # noqa: E402
+from hvdtrain.train.data.dataset import discover  # noqa: E402
 from hvdtrain.train.data.folders import list_folders  # noqa: E402
 from hvdtrain.train.data.pipeline import ImagePipeline, Pipeline, open_pipeline  # noqa: E402
 from hvdtrain.train.data.prepare import PrepareJob, prepare  # noqa: E402

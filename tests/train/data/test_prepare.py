@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.train.data.discover import discover
+from hvdtrain.train.data.dataset import discover
 from tests.train.data.images import cut_off, decode_with_pillow, draw, encode, write_folders
 
 tf = pytest.importorskip("tensorflow")

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from hvdtrain.plan.preflight import PREFLIGHT_FILE, Preflight
-from hvdtrain.plan.settings import COMM_CPUS, COMPUTE_CPUS, DATA_CPUS, HOROVOD_CPUS
+from hvdtrain.plan.machine.environment import COMM_CPUS, COMPUTE_CPUS, DATA_CPUS, HOROVOD_CPUS
+from hvdtrain.runs.preflight import PREFLIGHT_FILE, Preflight
 from tests.ranks import ROOT, run_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(400)]
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(400)]
 # Says something else on every rank: `-c RANK_PROGRAM WORDS...`.
 RANK_PROGRAM = """
 import os, sys, time
-from hvdtrain.cli import main
+from hvdtrain.cli.main import main
 rank = os.environ.get("PMI_RANK") or os.environ["OMPI_COMM_WORLD_RANK"]
 if "absent" in sys.argv and rank == "1":
     time.sleep(600)

@@ -1,0 +1,72 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hvdtrain.errors import InputError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def option_group(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
+    """A decorator that adds options to a command, in the order in which its help shows them."""
+
+    def add(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+run_options = option_group(
+    click.option(
+        "--checkpoint-minutes",
+        type=click.FloatRange(0, min_open=True),
+        default=15.0,
+        show_default=True,
+        help="Write a checkpoint at least this often.",
+    ),
+    click.option(
+        "--checkpoint-epochs",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Write one after every so many epochs, too.",
+    ),
+    click.option(
+        "--no-attest",
+        is_flag=True,
+        help="Go on though threads are not on the cores that the core map has for them.",
+    ),
+    click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files as well."),
+)
+
+
+systems_option = click.option(
+    "--systems-dir",
+    type=click.Path(path_type=Path),
+    envvar="HVDTRAIN_SYSTEMS",
+    help="Folder of your own system files; they take precedence. "
+    "Default: ~/.config/hvdtrain/systems.",
+)
+
+
+def systems_folder(given: Path | None) -> Path:
+    """The folder of the user's system files; it may not exist.
+
+    Raises:
+        InputError: A folder was given and is not there.
+    """
+    if given is not None:
+        if not given.is_dir():
+            raise InputError("--systems-dir", str(given), "a folder that exists")
+        return given.absolute()
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return Path(config) / "hvdtrain" / "systems"

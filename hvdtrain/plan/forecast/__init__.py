@@ -1,0 +1,1 @@
+"""How long a step, an epoch and a run take."""

@@ -1,0 +1,1 @@
+"""Systems, their nodes, and which core does what."""

@@ -1,0 +1,208 @@
+"""A cluster as a scheduler and a rank see it: nodes, partitions, limits, launcher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from hvdtrain.errors import InputError
+from hvdtrain.files.decode import load_toml
+from hvdtrain.files.fields import DirectiveName, Folder, Line, Module, Name, Word, unknown_name
+from hvdtrain.plan.forecast.step_time import StepTime
+from hvdtrain.resources import resource_folder
+from hvdtrain.units import format_walltime
+
+Positive = Annotated[int, Meta(ge=1, le=10_000_000)]
+Count = Annotated[int, Meta(ge=0, le=10_000_000)]
+Launcher = Literal["ibrun", "srun", "mpirun"]
+MpiFamily = Literal["intel", "openmpi", "mpich"]
+StageBy = Literal["parallel-read", "sbcast"]
+
+
+class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One node's hardware.
+
+    Attributes:
+        processor: The processor's name.
+        sockets: Sockets in the node.
+        cores_per_socket: Physical cores in a socket.
+        threads_per_core: Hardware threads of a core that the system has switched on.
+        numa_per_socket: NUMA domains in a socket.
+        numbering: How processor ids go over the sockets. `block`: socket 0 first;
+            `interleaved`: even ids on socket 0, odd ids on socket 1; `detect`: not certain, so
+            a job reads it from the node when it starts.
+        avx512: `full`: with the BW and VL parts, as ITEX needs; `partial`: the Knights Landing
+            set; `none`.
+        memory_gb: Main memory in GB.
+        local_gb: Local disk for a job in GB; 0: none.
+        staging: The folder that training data is copied to when a job starts.
+    """
+
+    processor: Line
+    sockets: Annotated[int, Meta(ge=1, le=64)]
+    cores_per_socket: Annotated[int, Meta(ge=1, le=1024)]
+    threads_per_core: Annotated[int, Meta(ge=1, le=8)]
+    numa_per_socket: Annotated[int, Meta(ge=1, le=64)] = 1
+    numbering: Literal["block", "interleaved", "detect"]
+    avx512: Literal["full", "partial", "none"]
+    memory_gb: Positive
+    local_gb: Count = 0
+    staging: Folder = "/dev/shm"
+
+    @property
+    def cores(self) -> int:
+        """Physical cores of the node."""
+        return self.sockets * self.cores_per_socket
+
+
+class Cores(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the ranks share a node unless the user says otherwise.
+
+    Attributes:
+        ranks_per_node: MPI ranks on a node.
+        comm_cores: Cores of a node that only communicate.
+        source: Where these numbers come from.
+    """
+
+    ranks_per_node: Positive = 1
+    comm_cores: Count
+    source: Line
+
+
+class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One way to submit: a partition, a QOS, or both, with its limits.
+
+    Attributes:
+        name: What `--partition` calls it.
+        partition: Value of Slurm's partition directive; None: the directive is not given.
+        qos: Value of Slurm's QOS directive; None: the directive is not given.
+        min_nodes: Fewest nodes of a job.
+        max_nodes: Most nodes of a job.
+        max_walltime_min: Longest wall time of a job in minutes.
+        max_jobs: Most jobs of a user that may wait or run at a time; None: not known.
+        auto: Whether it is chosen when the user names none; the first in the file that fits is.
+        note: A peculiarity worth telling the user, such as "by ticket".
+    """
+
+    name: Word
+    partition: Word | None = None
+    qos: Word | None = None
+    min_nodes: Positive = 1
+    max_nodes: Positive
+    max_walltime_min: Positive
+    max_jobs: Positive | None = None
+    auto: bool = True
+    note: Line = ""
+
+    def __post_init__(self) -> None:
+        if self.partition is None and self.qos is None:
+            raise ValueError(f"partition {self.name!r} names neither partition nor qos")
+        if self.min_nodes > self.max_nodes:
+            raise ValueError(f"partition {self.name!r} has min_nodes above max_nodes")
+
+    @property
+    def limits(self) -> str:
+        """The limits in words: `large (1-2048 nodes, 2-00:00:00)`."""
+        walltime = format_walltime(self.max_walltime_min)
+        return f"{self.name} ({self.min_nodes}-{self.max_nodes} nodes, {walltime})"
+
+
+class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the site wants to see in a script.
+
+    Attributes:
+        launcher: The command that starts the ranks.
+        launcher_options: Words after the launcher, before the program.
+        mpi: The MPI family whose variables count.
+        template: File in the templates folder, or the path of one.
+        modules: Environment modules to load.
+        directives: Directives always given, such as `chdir = "."`; value "" for a bare flag.
+        forbidden: Directives that the site rejects, with the reason.
+        account_required: Whether a job without an account is refused.
+        requeue: Whether a job may put itself back into the queue.
+        stage_by: How training data comes to the nodes. `parallel-read`: every node reads the
+            shared file system; `sbcast`: Slurm passes the large files on from node to node.
+        max_array_tasks: Most tasks of a job array; Slurm's own limit unless the site has another.
+            A site without arrays forbids the directive `array`.
+    """
+
+    launcher: Launcher
+    launcher_options: tuple[Line, ...] = ()
+    mpi: MpiFamily
+    template: Line = "slurm.sh.j2"
+    modules: tuple[Module, ...] = ()
+    directives: dict[DirectiveName, Line] = {}
+    forbidden: dict[DirectiveName, Line] = {}
+    account_required: bool = False
+    requeue: bool = True
+    stage_by: StageBy = "parallel-read"
+    max_array_tasks: Positive = 1001
+
+
+class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A cluster, or one kind of node of it.
+
+    Attributes:
+        name: What `--system` calls it; the file's name.
+        title: For people.
+        source: Where the facts come from.
+        checked: When they were last compared with the source, as YYYY-MM or YYYY-MM-DD.
+        unverified: Paths of facts without a primary source, such as `node.numbering`.
+        notes: Honest limits and peculiarities, for people.
+        node: The hardware of a node.
+        cores: How ranks share it.
+        slurm: The script's peculiarities; None: no scheduler, as on `local`.
+        partition: The ways to submit, in order of preference.
+        step_time: Fitted step time; None: nothing was measured on this system.
+    """
+
+    name: Name
+    title: Line
+    source: Line
+    checked: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}(-[0-9]{2})?\Z")]
+    unverified: tuple[Line, ...] = ()
+    notes: tuple[Line, ...] = ()
+    node: Node
+    cores: Cores
+    slurm: Slurm | None = None
+    partition: tuple[Partition, ...] = ()
+    step_time: StepTime | None = None
+
+    def __post_init__(self) -> None:
+        names = [entry.name for entry in self.partition]
+        if len(set(names)) < len(names):
+            raise ValueError(f"system {self.name!r} has two partitions of one name")
+        if self.slurm is not None and not any(entry.auto for entry in self.partition):
+            raise ValueError(f"system {self.name!r} has a scheduler and no automatic partition")
+
+
+def system_files(user_folder: Path | None) -> dict[str, Path]:
+    """Name to file of every system; files in the user's folder take precedence.
+
+    Args:
+        user_folder: The user's own folder; None or missing: only the shipped systems.
+    """
+    folders = [resource_folder("systems"), *([user_folder] if user_folder else [])]
+    return {
+        file.stem: file
+        for folder in folders
+        for file in (sorted(folder.glob("*.toml")) if folder.is_dir() else ())
+    }
+
+
+def load_system(name: str, user_folder: Path | None = None) -> System:
+    """The system called `name`.
+
+    Raises:
+        InputError: No such system, or its file does not fit; the message names the field.
+    """
+    files = system_files(user_folder)
+    if name not in files:
+        raise unknown_name("--system", name, sorted(files))
+    system = load_toml(files[name], System)
+    if system.name != name:
+        raise InputError(f"{files[name]}: name", system.name, f"the file's own name, {name!r}")
+    return system

@@ -1,0 +1,1 @@
+"""What a training is: model, data, recipe, schedule."""

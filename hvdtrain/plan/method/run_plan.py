@@ -1,0 +1,181 @@
+"""The run plan: everything a training run will do, decided before it starts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from hvdtrain.errors import InputError
+from hvdtrain.plan.method.dataset import DatasetInfo, DataSource
+from hvdtrain.plan.method.model import ModelSpec
+from hvdtrain.plan.method.recipe import Recipe, make_schedule, stretch_recipe
+from hvdtrain.plan.method.schedule import Schedule
+from hvdtrain.plan.method.snapshot import Origin
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a run will do. Made once, kept with the run, equal on every rank.
+
+    Attributes:
+        system: Name of the system it runs on.
+        nodes: Nodes.
+        ranks_per_node: MPI ranks on each node.
+        rank_batch: Images that a rank computes at once.
+        accumulate: How many such batches a rank adds up for one update.
+        recipe: How to train.
+        model: What is trained.
+        source: Where the images come from.
+        dataset: What is there.
+        steps_per_epoch: Updates in an epoch, the same on every rank: the images of an epoch
+            that do not fill a global batch wait for the next epoch's order.
+        stop_after_steps: Updates after which the run ends early; None: the whole recipe.
+        seed: Of weights, data order and augmentation.
+        origin: The snapshot that the run begins at: steps and epochs are counted on from there.
+            None: it begins with new weights.
+    """
+
+    system: str
+    nodes: Positive
+    ranks_per_node: Positive
+    rank_batch: Positive
+    accumulate: Positive = 1
+    recipe: Recipe
+    model: ModelSpec
+    source: DataSource
+    dataset: DatasetInfo
+    steps_per_epoch: Positive
+    stop_after_steps: Positive | None = None
+    seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+    origin: Origin | None = None
+
+    @property
+    def ranks(self) -> int:
+        """Ranks of the whole run."""
+        return self.nodes * self.ranks_per_node
+
+    @property
+    def node_batch(self) -> int:
+        """Images of a node in one update: the paper's local batch."""
+        return self.rank_batch * self.accumulate * self.ranks_per_node
+
+    @property
+    def global_batch(self) -> int:
+        """Images of one update."""
+        return self.node_batch * self.nodes
+
+    @property
+    def schedule(self) -> Schedule:
+        """Learning rate, weight decay and augmentation of every step."""
+        return make_schedule(self.recipe, self.global_batch, self.steps_per_epoch)
+
+    @property
+    def first_step(self) -> int:
+        """Updates that had been made when the run began."""
+        return self.origin.step if self.origin else 0
+
+    @property
+    def first_epoch(self) -> int:
+        """Whole epochs that had been made when the run began."""
+        return self.first_step // self.steps_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of the run, those before it began included."""
+        steps = self.schedule.steps
+        return steps if self.stop_after_steps is None else min(steps, self.stop_after_steps)
+
+
+def split_node_batch(node_batch: int, ranks_per_node: int) -> int:
+    """The rank batch.
+
+    Raises:
+        InputError: The node batch does not divide.
+    """
+    if node_batch < 1 or node_batch % ranks_per_node:
+        nearest = max(1, round(node_batch / ranks_per_node)) * ranks_per_node
+        raise InputError(
+            "--node-batch",
+            node_batch,
+            f"a positive multiple of the {ranks_per_node} ranks per node",
+            f"--node-batch {nearest}",
+        )
+    return node_batch // ranks_per_node
+
+
+def steps_in_epoch(train_images: int, global_batch: int) -> int:
+    """Whole updates in one pass over the training images.
+
+    Raises:
+        InputError: One global batch is more than the whole data set.
+    """
+    if global_batch > train_images:
+        raise InputError(
+            "global batch",
+            global_batch,
+            f"at most the {train_images} training images",
+            "use a smaller batch per rank, fewer ranks, or less accumulation",
+        )
+    return train_images // global_batch
+
+
+def make_plan(
+    *,
+    system: str,
+    nodes: int,
+    ranks_per_node: int,
+    rank_batch: int,
+    recipe: Recipe,
+    model: ModelSpec,
+    source: DataSource,
+    dataset: DatasetInfo,
+    accumulate: int = 1,
+    epochs: float | None = None,
+    stop_after_steps: int | None = None,
+    seed: int = 0,
+) -> RunPlan:
+    """The plan of a run.
+
+    Args:
+        system: Name of the system it runs on.
+        nodes: Nodes.
+        ranks_per_node: MPI ranks on each node.
+        rank_batch: Images that a rank computes at once.
+        recipe: How to train.
+        model: What is trained.
+        source: Where the images come from.
+        dataset: What is there.
+        accumulate: How many such batches a rank adds up for one update.
+        epochs: Stretches the recipe to this many epochs; None: its own length.
+        stop_after_steps: Ends the run early; the schedule stays that of the whole recipe.
+        seed: Of weights, data order and augmentation.
+
+    Raises:
+        InputError: The batch exceeds the data set, the recipe has a phase of less than a step,
+            or the model has fewer classes than the data.
+    """
+    if model.classes < dataset.classes:
+        raise InputError(
+            "--classes", model.classes, f"at least the {dataset.classes} classes of the data"
+        )
+    plan = RunPlan(
+        system=system,
+        nodes=nodes,
+        ranks_per_node=ranks_per_node,
+        rank_batch=rank_batch,
+        accumulate=accumulate,
+        recipe=recipe if epochs is None else stretch_recipe(recipe, epochs),
+        model=model,
+        source=source,
+        dataset=dataset,
+        steps_per_epoch=steps_in_epoch(
+            dataset.train_images, nodes * ranks_per_node * rank_batch * accumulate
+        ),
+        stop_after_steps=stop_after_steps,
+        seed=seed,
+    )
+    make_schedule(plan.recipe, plan.global_batch, plan.steps_per_epoch)
+    return plan

@@ -1,0 +1,45 @@
+"""What an evaluation says of a network."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An evaluation over the whole validation set, summed over all ranks.
+
+    Attributes:
+        count: Images that were evaluated.
+        top1: Fraction whose first guess was right.
+        top5: Fraction with the right class among the first five guesses.
+        loss: Mean cross-entropy in nats.
+        corrupt: Images that could not be decoded and are not in `count`.
+    """
+
+    count: Count
+    top1: Fraction
+    top5: Fraction
+    loss: float
+    corrupt: Count = 0
+
+
+class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A snapshot of another run.
+
+    Attributes:
+        run_id: The run that kept it.
+        snapshot: Its number among the snapshots of that run, from 1. Source: Table XI.
+        step: Updates that had been made.
+        evaluation: Of the snapshot itself.
+    """
+
+    run_id: str
+    snapshot: Annotated[int, Meta(ge=1)]
+    step: Annotated[int, Meta(ge=1)]
+    evaluation: EvaluationResult

@@ -1,0 +1,298 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+A checkpoint is one NumPy archive, readable by `numpy.load` without pickle:
+
+    state    JSON of `RunState`, as bytes
+    0000 ..  weights, moving statistics of rank 0, and slots of the optimizer, as `state` names them
+    own      moving statistics of every rank, float32 [ranks, values]; one row when all are equal
+    sha256   of all the others
+
+It is written aside, brought to the disk, and renamed, so that a name never stands for half a file.
+
+A snapshot is a checkpoint that a recipe asks for. It has a number and stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+from hvdtrain.errors import RunError
+from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.plan.method.snapshot import Count, EvaluationResult
+from hvdtrain.runs.plan_diff import plan_changes
+from hvdtrain.runs.record import EpochResult, Seconds
+from hvdtrain.train.clock import ClockState
+
+CHECKPOINTS_FOLDER = "checkpoints"
+SNAPSHOTS_FOLDER = "snapshots"
+KEPT_CHECKPOINTS = 2
+"""The newest, and the one before it for when the newest turns out to be damaged."""
+
+_NAME = re.compile(r"checkpoint-(\d{10})\.npz")
+_SNAPSHOT_NAME = re.compile(r"snapshot-([1-9]\d{0,8})\.npz")
+_PARTIAL = ".partial"
+
+Array = npt.NDArray[Any]
+
+
+class RankState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one rank knows that the others do not.
+
+    Attributes:
+        clock: Seconds of its updates.
+        corrupt: Training images that it could not decode.
+    """
+
+    clock: ClockState
+    corrupt: tuple[int, ...] = ()
+
+
+class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How far a run has come.
+
+    Learning rate, weight decay, order of the examples and augmentation are functions of the plan
+    and of the step, so there is no generator of random numbers to keep.
+
+    Attributes:
+        version: Of the file.
+        plan: What the run set out to do.
+        step: Updates made.
+        epochs: Results of the epochs that have been evaluated.
+        losses: Of the steps since then.
+        epoch_seconds: Wall time of those steps.
+        training_seconds: Wall time since the training started.
+        run_seconds: Wall time of the whole run.
+        started: When the run began; UTC, ISO 8601.
+        resumed_at: Steps at which the run was continued from a checkpoint.
+        names: Of the variables, in the order of the arrays.
+        ranks: One for each rank.
+        evaluation: Of this very state; only in a snapshot.
+    """
+
+    version: Literal[1] = 1
+    plan: RunPlan
+    step: Count
+    epochs: tuple[EpochResult, ...]
+    losses: tuple[float, ...]
+    epoch_seconds: Seconds
+    training_seconds: Seconds
+    run_seconds: Seconds
+    started: str
+    resumed_at: tuple[Count, ...]
+    names: tuple[str, ...]
+    ranks: Annotated[tuple[RankState, ...], Meta(min_length=1)]
+    evaluation: EvaluationResult | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run at rest.
+
+    Attributes:
+        state: How far it has come.
+        arrays: Values of the variables that `state` names.
+        own: Moving statistics of every rank: float32 [ranks, values], or [1, values] where all
+            ranks have the same.
+    """
+
+    state: RunState
+    arrays: Sequence[Array]
+    own: Array
+
+
+class DamagedError(Exception):
+    """A file is no whole checkpoint; says why."""
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint and remove those that are older than the one before it.
+
+    One process at a time may write to a folder.
+
+    Args:
+        folder: Of all checkpoints of the run; made when it is missing.
+        checkpoint: What to write.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: The folder cannot be written to, or the disk is full. Older checkpoints stay.
+    """
+    path = folder / f"checkpoint-{checkpoint.state.step:010d}.npz"
+    with _failure_told("checkpoint", path):
+        _write_archive(path, checkpoint)
+        # What lies there half written was left by a process that was killed.
+        old = [path for _, path in _find(folder)[KEPT_CHECKPOINTS:]]
+        for superfluous in [*old, *folder.glob(f"checkpoint-*{_PARTIAL}")]:
+            superfluous.unlink()
+    return path
+
+
+def write_snapshot(folder: Path, number: int, checkpoint: Checkpoint) -> Path:
+    """Write a snapshot, unless it is there: a run that is continued may come by once more.
+
+    Args:
+        folder: Of all snapshots of the run; made when it is missing.
+        number: Of the snapshot, from 1.
+        checkpoint: What to write. It takes the place of a file that is damaged, or that an
+            earlier plan of the run has left.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: The folder cannot be written to, or the disk is full.
+    """
+    path = folder / f"snapshot-{number}.npz"
+    with contextlib.suppress(DamagedError):
+        if not plan_changes(read_checkpoint(path).state.plan, checkpoint.state.plan):
+            return path
+    with _failure_told("snapshot", path):
+        _write_archive(path, checkpoint)
+    return path
+
+
+def find_snapshots(folder: Path) -> dict[int, Path]:
+    """The snapshots in a folder by their numbers, ascending."""
+    try:
+        matches = filter(None, map(_SNAPSHOT_NAME.fullmatch, os.listdir(folder)))
+    except FileNotFoundError:
+        return {}
+    return dict(sorted((int(match[1]), folder / match[0]) for match in matches))
+
+
+def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that is whole.
+
+    Returns:
+        The checkpoint, None when there is none; and what was found wrong with newer ones, a line
+        for each.
+    """
+    damaged: list[str] = []
+    for path in (path for _, path in _find(folder)):
+        try:
+            return read_checkpoint(path), damaged
+        except DamagedError as error:
+            damaged.append(f"the checkpoint {path} is damaged and not used: {error}")
+    return None, damaged
+
+
+def newest_step(folder: Path) -> int:
+    """Step of the newest checkpoint in a folder, whole or not; 0: there is none."""
+    return max((step for step, _ in _find(folder)), default=0)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read one file.
+
+    Raises:
+        DamagedError: It is not a checkpoint, or not all of it is as it was written.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            members = {name: archive[name] for name in archive.files}
+        written = members.pop("sha256").tobytes().decode()
+        state = msgspec.json.decode(members["state"].tobytes(), type=RunState)
+        arrays = [members[f"{number:04d}"] for number in range(len(state.names))]
+        own = members["own"]
+    except KeyError as error:
+        raise DamagedError(f"it has no {error.args[0]}") from None
+    except OSError as error:
+        raise DamagedError(error.strerror or str(error)) from None
+    except Exception as error:  # what NumPy raises depends on which byte is wrong
+        raise DamagedError(str(error) or type(error).__name__) from None
+    if written != _digest(members):
+        raise DamagedError("its checksum is not that of its content")
+    return Checkpoint(state, arrays, own)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove all checkpoints of a run, and what was being written when it was cut off."""
+    for path in [*(path for _, path in _find(folder)), *folder.glob(f"checkpoint-*{_PARTIAL}")]:
+        with contextlib.suppress(OSError):
+            path.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _find(folder: Path) -> list[tuple[int, Path]]:
+    """Steps and files of the checkpoints in a folder, the newest first."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    matches = filter(None, map(_NAME.fullmatch, names))
+    return sorted(((int(match[1]), folder / match[0]) for match in matches), reverse=True)
+
+
+def _write_archive(path: Path, checkpoint: Checkpoint) -> None:
+    partial = path.with_name(path.name + _PARTIAL)
+    members = _members(checkpoint)
+    members["sha256"] = _as_bytes(_digest(members).encode())
+    path.parent.mkdir(exist_ok=True)
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **members)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _failure_told(what: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"the {what} {path} cannot be written: {error.strerror or error}",
+            "make room, or make the folder writable, and start the run again with the same "
+            "--run-id: it goes on from its last checkpoint",
+        ) from None
+
+
+def _members(checkpoint: Checkpoint) -> dict[str, Array]:
+    members = {"state": _as_bytes(msgspec.json.encode(checkpoint.state))}
+    members |= {f"{number:04d}": array for number, array in enumerate(checkpoint.arrays)}
+    members["own"] = checkpoint.own
+    return members
+
+
+def _digest(members: Mapping[str, Array]) -> str:
+    """SHA-256 over name, type, shape and bytes of every array."""
+    digest = hashlib.sha256()
+    for name in sorted(members):
+        array = np.ascontiguousarray(members[name])
+        digest.update(f"{name} {array.dtype.str} {members[name].shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _as_bytes(data: bytes) -> Array:
+    return np.frombuffer(data, np.uint8)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Collapsed models, and their average."""

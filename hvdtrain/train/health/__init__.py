@@ -1,0 +1,1 @@
+"""Threads on their cores, and ranks that are slow."""

@@ -1,0 +1,52 @@
+"""Names the ranks for which the others wait, at the end of every epoch."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+from hvdtrain.runs.record import Straggler
+from hvdtrain.train.health.outliers import name_stragglers
+from hvdtrain.train.process.world import World, gather
+
+
+class StragglerWatch:
+    """Compares the ranks' times before the reduction.
+
+    Args:
+        world: All ranks.
+        say: Tells a person; called once for each rank that is ever named.
+    """
+
+    def __init__(self, world: World, say: Callable[[str], None]) -> None:
+        self._world = world
+        self._say = say
+        self._named: set[int] = set()
+        self._epochs: list[list[float]] = []
+
+    def find(self, own_seconds: float | None) -> tuple[Straggler, ...]:
+        """The stragglers, slowest first. Collective.
+
+        Args:
+            own_seconds: This rank's mean seconds of an update before its reduction; None on every
+                rank when no update counts.
+        """
+        seconds = gather(own_seconds)
+        known = [value for value in seconds if value is not None]
+        if len(known) == self._world.ranks:
+            self._epochs.append(known)
+        found = name_stragglers(seconds, self._world.hosts)
+        for straggler in found:
+            if straggler.rank not in self._named:
+                self._named.add(straggler.rank)
+                self._say(
+                    f"rank {straggler.rank} on {straggler.host} is slow: the others wait for it. "
+                    f"It takes {straggler.seconds:.3g} s before the reduction of an update, "
+                    f"{straggler.ratio:.2f} times the median of the others"
+                )
+        return found
+
+    @property
+    def rank_seconds(self) -> tuple[float, ...]:
+        """Every rank's mean of its epochs' means, seconds; empty when no epoch was timed."""
+        return tuple(map(statistics.fmean, zip(*self._epochs, strict=True)))

@@ -1,0 +1,176 @@
+"""Begins a run, or finds where a run that did not end can go on."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from hvdtrain.errors import InputError, RunError
+from hvdtrain.files.decode import convert
+from hvdtrain.plan.method.dataset import DatasetInfo, DataSource
+from hvdtrain.plan.method.model import ModelSpec
+from hvdtrain.plan.method.recipe import load_recipe
+from hvdtrain.plan.method.run_plan import RunPlan, make_plan
+from hvdtrain.runs.folder import RunFolder
+from hvdtrain.runs.lock import RunLock, take_lock
+from hvdtrain.runs.plan_diff import plan_changes
+from hvdtrain.train.checkpoint.archive import (
+    CHECKPOINTS_FOLDER,
+    Checkpoint,
+    RankState,
+    RunState,
+    read_newest,
+)
+from hvdtrain.train.clock import ClockState
+from hvdtrain.train.data.dataset import discover
+from hvdtrain.train.options import TrainOptions
+from hvdtrain.train.process.world import World
+
+
+def open_run(
+    results: Path, run_id: str, plan: RunPlan, allow_change: bool | None
+) -> tuple[RunFolder, Checkpoint | None, RunLock]:
+    """Make the folder of a run, or find where a run that did not end can go on. For rank 0.
+
+    Args:
+        results: Folder of all runs.
+        run_id: Name of the run's folder.
+        plan: Of the run.
+        allow_change: Whether it may go on with another plan than it was started with; None: the
+            command has no option for that.
+
+    Returns:
+        The folder, the checkpoint to go on from, None for the first step, and the right to write
+        there, to be released when the run is done.
+
+    Raises:
+        InputError: The run has ended, was started with another plan, or another job works on it.
+        RunError: The folder cannot be made, or none of its checkpoints is whole.
+    """
+    lock = take_lock(results / run_id)
+    try:
+        return *_open_locked(results, run_id, plan, allow_change), lock
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _open_locked(
+    results: Path, run_id: str, plan: RunPlan, allow_change: bool | None
+) -> tuple[RunFolder, Checkpoint | None]:
+    folder = RunFolder(results / run_id)
+    if not folder.holds_run:
+        return RunFolder.create(results, run_id, plan), None
+    folder.check_unfinished(allow_change)
+    checkpoint, damaged = read_newest(folder.path / CHECKPOINTS_FOLDER)
+    for line in damaged:
+        print(f"hvdtrain: {line}", file=sys.stderr, flush=True)
+    if damaged and checkpoint is None:
+        raise RunError(
+            f"no checkpoint of the run {run_id} is whole",
+            f"to start again from the first step, remove {folder.path / CHECKPOINTS_FOLDER}",
+        )
+    before = checkpoint.state.plan if checkpoint else folder.read_plan()
+    changes = plan_changes(before, plan)
+    if changes and not allow_change:
+        raise InputError(
+            "--run-id",
+            run_id,
+            "this run did not end, and was started with another plan:\n  " + "\n  ".join(changes),
+            "repeat the options it was started with"
+            + ("" if allow_change is None else "; add --allow-change to go on with the new plan")
+            + "; or use another --run-id",
+        )
+    if changes and checkpoint:
+        checkpoint = _moved(checkpoint, plan)
+    state = checkpoint.state if checkpoint else None
+    epochs = plan.first_epoch + (len(state.epochs) if state else 0)
+    folder.reopen(plan, state.step if state else plan.first_step, epochs)
+    where = f"step {state.step}" if state else "the first step: there is no checkpoint yet"
+    print(f"hvdtrain: {run_id} goes on from {where}", file=sys.stderr, flush=True)
+    return folder, checkpoint
+
+
+def _moved(checkpoint: Checkpoint, plan: RunPlan) -> Checkpoint:
+    """The same state at its place in another plan: after as many epochs, and images of the next."""
+    old = checkpoint.state
+    epoch, within = divmod(old.step, old.plan.steps_per_epoch)
+    images = within * old.plan.global_batch
+    steps = min(-(-images // plan.global_batch), plan.steps_per_epoch)
+    ranks, own = old.ranks, checkpoint.own
+    if len(ranks) != plan.ranks:
+        clock = ClockState(steps=ranks[0].clock.steps)
+        ranks = (RankState(clock=clock, corrupt=_all_corrupt(old)),) * plan.ranks
+        own = own.mean(axis=0, keepdims=True, dtype=np.float32)
+    if old.plan.dataset != plan.dataset:
+        ranks = tuple(msgspec.structs.replace(rank, corrupt=()) for rank in ranks)
+    state = msgspec.structs.replace(
+        old, plan=plan, step=epoch * plan.steps_per_epoch + steps, ranks=ranks
+    )
+    return Checkpoint(state, checkpoint.arrays, own)
+
+
+def _all_corrupt(state: RunState) -> tuple[int, ...]:
+    return tuple(sorted({example for rank in state.ranks for example in rank.corrupt}))
+
+
+DEFAULT_IMAGE_SIZE = {"resnet50": 224, "small": 32}
+DEFAULT_CLASSES = {"resnet50": 1000, "small": 10}
+SYNTHETIC_VALIDATION_STEPS = 2
+"""Made-up images teach nothing, so their evaluation only has to exercise the code."""
+
+
+def make_run_plan(options: TrainOptions, world: World) -> RunPlan:
+    """The plan of the run, after a look at the data.
+
+    Raises:
+        InputError: The recipe, the data, the model or the batch is not possible.
+    """
+    recipe = load_recipe(options.recipe)
+    source, dataset = _look_at_data(options, world.ranks)
+    nodes = options.nodes or world.nodes
+    model = convert(
+        {
+            "name": options.model,
+            "version": options.model_version,
+            "image_size": options.image_size or DEFAULT_IMAGE_SIZE[options.model],
+            "classes": options.classes or dataset.classes,
+            "precision": options.precision,
+        },
+        ModelSpec,
+        "model",
+    )
+    return make_plan(
+        system=options.system,
+        nodes=nodes,
+        ranks_per_node=options.ranks_per_node or max(1, world.ranks // nodes),
+        rank_batch=options.rank_batch,
+        accumulate=options.accumulate,
+        recipe=recipe,
+        model=model,
+        source=source,
+        dataset=dataset,
+        epochs=options.epochs,
+        stop_after_steps=options.steps,
+        seed=options.seed,
+    )
+
+
+def make_run_id(plan: RunPlan, started: datetime.datetime) -> str:
+    """A folder name that sorts by time: `20260314-150926-resnet50-4n-b128`."""
+    return f"{started:%Y%m%d-%H%M%S}-{plan.model.name}-{plan.nodes}n-b{plan.global_batch}"
+
+
+def _look_at_data(options: TrainOptions, ranks: int) -> tuple[DataSource, DatasetInfo]:
+    if options.data is not None:
+        return discover(options.data, options.classes)
+    dataset = DatasetInfo(
+        train_images=options.images_per_epoch,
+        validation_images=SYNTHETIC_VALIDATION_STEPS * options.rank_batch * ranks,
+        classes=options.classes or DEFAULT_CLASSES[options.model],
+    )
+    return DataSource(), dataset

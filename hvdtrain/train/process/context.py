@@ -1,0 +1,62 @@
+"""What a rank knows of itself and of the others, whatever they are about to do together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hvdtrain.plan.machine.core_map import RankCores
+from hvdtrain.runs.record import Versions
+from hvdtrain.train.process.pinning import thread_ids
+from hvdtrain.train.process.provenance import read_git_commit, read_versions
+from hvdtrain.train.process.rank_environment import Launch
+from hvdtrain.train.process.world import World, gather_equal, join_world, library_version
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A rank's place among all ranks.
+
+    Attributes:
+        world: All ranks.
+        cores: This rank's entry in the core map; None: there is no map.
+        communication: Threads that MPI and Horovod have started in this process.
+        versions: Of the stack, the same on every rank.
+        git_commit: Of the source tree; None: not from a checkout.
+    """
+
+    world: World
+    cores: RankCores | None
+    communication: frozenset[int]
+    versions: Versions
+    git_commit: str | None
+
+    @property
+    def data_cpus(self) -> tuple[int, ...]:
+        """Processors that this rank loads data on; empty: those that it computes on."""
+        return self.cores.data if self.cores else ()
+
+    @property
+    def loader_threads(self) -> int:
+        """Threads that decode images."""
+        return max(1, len(self.data_cpus))
+
+
+def take_seat(launch: Launch, cores: RankCores | None, itex: str | None) -> Seat:
+    """Join the world. Collective, once in a process.
+
+    Args:
+        launch: What the launcher said.
+        cores: This rank's entry in the core map; None: there is no map.
+        itex: Version of Intel's TensorFlow extension; None when it is not loaded.
+
+    Raises:
+        RunError: The world is not whole, or the ranks are not of one kind.
+    """
+    # Before MPI: a process that has joined should not fork.
+    git_commit = read_git_commit()
+    before = thread_ids()
+    world = join_world(launch)
+    communication = thread_ids() - before
+    versions = read_versions(library_version(), itex)
+    gather_equal("versions of the stack", versions, world)
+    return Seat(world, cores, communication, versions, git_commit)

@@ -1,0 +1,1 @@
+"""From a rank's gradients to the mean over all ranks."""

@@ -1,0 +1,62 @@
+"""The run plan: batches and steps."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from hvdtrain.errors import InputError
+from hvdtrain.plan.method.model import ModelSpec
+from hvdtrain.plan.method.run_plan import RunPlan, split_node_batch
+from tests.samples import sample_plan
+
+
+def test_batches_multiply() -> None:
+    plan = sample_plan(nodes=3, ranks_per_node=2, rank_batch=4)
+    assert (plan.ranks, plan.node_batch, plan.global_batch) == (6, 8, 24)
+    # 80 images: three whole batches of 24.
+    assert plan.steps_per_epoch == 3
+
+
+def test_accumulated_batches_count_and_the_schedule_counts_updates() -> None:
+    plan = sample_plan(rank_batch=4, accumulate=5)
+    assert (plan.rank_batch, plan.node_batch, plan.global_batch) == (4, 40, 40)
+    assert plan.steps_per_epoch == 2
+    assert plan.schedule == sample_plan(rank_batch=20).schedule
+
+
+def test_a_run_may_end_before_its_recipe_and_keeps_its_schedule() -> None:
+    plan = sample_plan(stop_after_steps=5)
+    assert plan.total_steps == 5
+    assert plan.schedule == sample_plan().schedule
+    assert sample_plan(stop_after_steps=10**6).total_steps == sample_plan().total_steps
+
+
+def test_a_plan_survives_json() -> None:
+    plan = sample_plan()
+    assert msgspec.json.decode(msgspec.json.encode(plan), type=RunPlan) == plan
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"rank_batch": 41}, "global batch"),
+        ({"rank_batch": 4, "accumulate": 11}, "global batch"),
+        ({"model": ModelSpec(name="small", image_size=32, classes=9)}, "--classes"),
+        ({"epochs": 0.001}, "--epochs"),
+    ],
+)
+def test_an_impossible_plan_is_refused(changes: dict[str, object], field: str) -> None:
+    with pytest.raises(InputError) as caught:
+        sample_plan(**changes)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(("node_batch", "ranks", "nearest"), [(33, 2, 32), (1, 4, 4), (0, 1, 1)])
+def test_a_batch_that_does_not_divide_is_refused_with_the_nearest(
+    node_batch: int, ranks: int, nearest: int
+) -> None:
+    with pytest.raises(InputError) as caught:
+        split_node_batch(node_batch, ranks)
+    assert caught.value.fix == f"--node-batch {nearest}"
+    assert split_node_batch(nearest, ranks) * ranks == nearest

@@ -1,0 +1,151 @@
+"""A run that did not end goes on; what has ended, or is another run, is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from hvdtrain.errors import InputError, RunError
+from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.runs.folder import RunFolder
+from hvdtrain.runs.metrics import MetricsLine
+from hvdtrain.runs.record import METRICS_FILE, PLAN_FILE, RECORD_FILE
+from hvdtrain.train.checkpoint.archive import CHECKPOINTS_FOLDER, Checkpoint, write_checkpoint
+from hvdtrain.train.open_run import open_run
+from tests.samples import sample_checkpoint, sample_plan, sample_record
+
+
+def cut_off(results: Path, *steps: int) -> RunFolder:
+    folder = RunFolder.create(results, "run", sample_plan())
+    for step in steps:
+        write_checkpoint(folder.path / CHECKPOINTS_FOLDER, sample_checkpoint(step))
+    return folder
+
+
+def reopen(results: Path, plan: RunPlan | None = None, allow: bool = False) -> Checkpoint | None:
+    _, checkpoint, lock = open_run(results, "run", plan or sample_plan(), allow)
+    lock.release()
+    return checkpoint
+
+
+def test_a_new_run_starts_from_nothing(tmp_path: Path) -> None:
+    assert reopen(tmp_path) is None
+    assert (tmp_path / "run" / PLAN_FILE).exists()
+
+
+def test_goes_on_from_the_newest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut_off(tmp_path, 4, 8)
+    found = reopen(tmp_path)
+    assert found is not None
+    assert found.state.step == 8
+    assert "run goes on from step 8" in capsys.readouterr().err
+
+
+def test_a_damaged_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = cut_off(tmp_path, 4, 8)
+    newest = folder.path / CHECKPOINTS_FOLDER / "checkpoint-0000000008.npz"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    found = reopen(tmp_path)
+    assert found is not None
+    assert found.state.step == 4
+    assert f"{newest} is damaged" in capsys.readouterr().err
+
+
+def test_never_starts_over_by_itself_when_all_are_damaged(tmp_path: Path) -> None:
+    folder = cut_off(tmp_path, 4)
+    (folder.path / CHECKPOINTS_FOLDER / "checkpoint-0000000004.npz").write_bytes(b"")
+    with pytest.raises(RunError, match="no checkpoint of the run run is whole"):
+        reopen(tmp_path)
+
+
+def test_a_folder_without_a_plan_is_a_run_that_never_began(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".plan.json.abc").write_text("{")
+    assert reopen(tmp_path) is None
+    assert (tmp_path / "run" / PLAN_FILE).exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="--run-id"):
+        reopen(tmp_path)
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["thesis.tex"]
+
+
+def test_another_plan_is_refused_field_by_field(tmp_path: Path) -> None:
+    cut_off(tmp_path, 4)
+    with pytest.raises(InputError, match=r"rank_batch: 4 -> 2(.|\n)*--allow-change"):
+        reopen(tmp_path, sample_plan(rank_batch=2))
+    assert json.loads((tmp_path / "run" / PLAN_FILE).read_text())["rank_batch"] == 4
+
+
+def test_another_plan_goes_on_after_the_same_images_when_allowed(tmp_path: Path) -> None:
+    cut_off(tmp_path, 14)  # an epoch of 10 steps and 32 images of the next
+    plan = sample_plan(rank_batch=2, ranks_per_node=4, seed=1)
+    found = reopen(tmp_path, plan, allow=True)
+    assert found is not None
+    assert found.state.step == 14
+    assert json.loads((tmp_path / "run" / PLAN_FILE).read_text())["rank_batch"] == 2
+    found = reopen(tmp_path, sample_plan(rank_batch=3), allow=True)
+    assert found is not None
+    # 13 steps of 6 images, and the 6 that hold 32 images.
+    assert found.state.step == 13 + 6
+
+
+def test_other_ranks_get_the_mean_of_the_statistics(tmp_path: Path) -> None:
+    cut_off(tmp_path, 4)
+    found = reopen(tmp_path, sample_plan(ranks_per_node=4), allow=True)
+    assert found is not None
+    assert np.array_equal(found.own, [[2.5, 3.5, 4.5]])
+    assert [rank.corrupt for rank in found.state.ranks] == [(0, 1)] * 4
+
+
+@pytest.mark.parametrize(
+    ("status", "allow"), [("completed", False), ("completed", True), ("diverged", False)]
+)
+def test_a_run_that_ended_stays_as_it_is(tmp_path: Path, status: str, allow: bool) -> None:
+    folder = cut_off(tmp_path, 4)
+    folder.close(sample_record(run_id="run", status=status))
+    with pytest.raises(InputError, match=f"this one has {status}"):
+        reopen(tmp_path, allow=allow)
+    assert (folder.path / RECORD_FILE).exists()
+
+
+def test_a_failed_run_goes_on_and_its_record_is_kept(tmp_path: Path) -> None:
+    folder = cut_off(tmp_path, 4)
+    for number in (1, 2):
+        assert folder.close(sample_record(run_id="run", status="failed", failure=f"no. {number}"))
+        assert reopen(tmp_path) is not None
+        assert not (folder.path / RECORD_FILE).exists()
+        kept = json.loads((folder.path / f"record-{number}.json").read_text())
+        assert kept["failure"] == f"no. {number}"
+
+
+def test_metrics_beyond_the_checkpoint_go(tmp_path: Path) -> None:
+    folder = cut_off(tmp_path, 10)  # written before the evaluation of epoch 1
+    for step in range(1, 11):
+        folder.append(MetricsLine(step=step, epoch=1, seconds=1.0, learning_rate=0.1, loss=2.0))
+    evaluated = MetricsLine(step=10, epoch=1, seconds=1.0, learning_rate=0.1, count=16)
+    folder.append(evaluated)
+    folder.append(MetricsLine(step=11, epoch=2, seconds=1.0, learning_rate=0.1, loss=2.0))
+    metrics = folder.path / METRICS_FILE
+    with metrics.open("ab") as file:
+        file.write(b'{"step": 12, "epo')
+    reopen(tmp_path)
+    lines = [
+        msgspec.json.decode(line, type=MetricsLine) for line in metrics.read_bytes().splitlines()
+    ]
+    assert [line.step for line in lines] == [*range(1, 11)]
+    assert evaluated not in lines
+
+
+def test_without_a_checkpoint_the_metrics_start_anew(tmp_path: Path) -> None:
+    folder = cut_off(tmp_path)
+    folder.append(MetricsLine(step=1, epoch=1, seconds=1.0, learning_rate=0.1, loss=2.0))
+    assert reopen(tmp_path) is None
+    assert (folder.path / METRICS_FILE).read_bytes() == b""
