@@ -6,7 +6,7 @@ import pytest
 
 from hvdtrain.files.decode import load_toml
 from hvdtrain.plan.method.recipe import load_recipe, make_schedule
-from hvdtrain.plan.method.snapshot import Origin
+from hvdtrain.plan.method.snapshot import SnapshotOrigin
 from hvdtrain.runs.ensemble import EnsembleMember
 from hvdtrain.runs.record import EpochResult, EvaluationResult, Record
 from scripts.study.report import ensemble_lines, report_lines, result_lines, tell
@@ -97,7 +97,9 @@ def test_an_ensemble_stands_beside_its_models() -> None:
             run_id=f"run-collapse-{number}",
             weights_sha256="0",
             epochs=20,
-            origin=Origin(run_id="run", snapshot=number, step=9, evaluation=evaluation(0.3)),
+            origin=SnapshotOrigin(
+                run_id="run", snapshot=number, step=9, evaluation=evaluation(0.3)
+            ),
             evaluation=evaluation(top1),
         )
         for number, top1 in enumerate((0.40, 0.42, 0.44), start=2)

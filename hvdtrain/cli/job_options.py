@@ -13,7 +13,7 @@ import click
 from hvdtrain.cli.options import option_group, systems_folder, systems_option
 from hvdtrain.files.decode import load_toml
 from hvdtrain.files.fields import require_line
-from hvdtrain.plan.job.job_plan import JobPlan, Origin, make_job
+from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest, override_request
 from hvdtrain.plan.machine.system import load_system
 
@@ -119,7 +119,7 @@ class Planner:
         options: The other fields of a `JobRequest`; None: not given.
     """
 
-    origin: Origin
+    origin: ScriptOrigin
     systems: Path
     settings: tuple[str, ...]
     unset: tuple[str, ...]
@@ -153,7 +153,7 @@ def make_planner(
         InputError: A path cannot go into a script, or the folder of system files is not there.
     """
     folder = systems_folder(systems_dir)
-    origin = Origin(
+    origin = ScriptOrigin(
         command=shlex.join(["hvdtrain", ctx.command.name or "", *ctx.meta[_WORDS]]),
         hvdtrain=require_line("--hvdtrain", hvdtrain or _own_path()),
         systems_folder=None if systems_dir is None else require_line("--systems-dir", str(folder)),

@@ -13,7 +13,7 @@ from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.phase import Phase
 from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.plan.method.snapshot import Origin
+from hvdtrain.plan.method.snapshot import SnapshotOrigin
 from hvdtrain.runs.record import EvaluationResult, Kind, Record, Status
 from hvdtrain.runs.store import Incomplete
 
@@ -78,7 +78,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     epochs: float | None
     imagenet: bool
     whole: bool
-    origin: Origin | None
+    origin: SnapshotOrigin | None
     weight_decay: WeightDecay
     steps: int = 0
     seconds: float = 0.0
@@ -116,7 +116,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.status if self.kind == "measured" else f"{self.kind}, {self.status}"
 
 
-def read_run(found: Record | Incomplete) -> Run:
+def make_run(found: Record | Incomplete) -> Run:
     """The run in what was found in a results folder."""
     return _incomplete(found) if isinstance(found, Incomplete) else _finished(found)
 

@@ -10,7 +10,7 @@ import click
 from hvdtrain.cli.readable_runs import good_ensembles, good_runs, refuse_skipped, say
 from hvdtrain.collect.mllog import MISSING, format_mllog
 from hvdtrain.collect.paper.tables import TABLES, TableNumber
-from hvdtrain.collect.runs import Run, read_run
+from hvdtrain.collect.runs import Run, make_run
 from hvdtrain.collect.tables.compare_table import make_compare_sheet
 from hvdtrain.collect.tables.formats import Format, format_sheets
 from hvdtrain.collect.tables.groups_table import FIELDS, Field, make_group_sheet
@@ -143,7 +143,7 @@ class _Collection:
     def read(self, results: Path) -> list[Run]:
         """The runs that can be believed and are asked for; the others are named."""
         before = self._good + len(self._skipped)
-        runs = [read_run(found) for found in good_runs(results, self._skipped)]
+        runs = [make_run(found) for found in good_runs(results, self._skipped)]
         self._good += len(runs)
         if self._good + len(self._skipped) == before:
             say(f"no runs in {results}: a run leaves a folder of its own there, with record.json")

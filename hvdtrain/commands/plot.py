@@ -14,7 +14,7 @@ from hvdtrain.collect.figures.curves import make_timeline
 from hvdtrain.collect.figures.model import Figure
 from hvdtrain.collect.figures.scaling import make_scaling_figure
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
-from hvdtrain.collect.runs import read_run
+from hvdtrain.collect.runs import make_run
 from hvdtrain.collect.tables.runs_table import make_rows
 from hvdtrain.errors import InputError
 from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
@@ -58,7 +58,7 @@ def scaling(results: Path | None, output: Path) -> None:
     Without a folder RESULTS only the paper's points are drawn.
     """
     skipped: list[Malformed] = []
-    rows = make_rows(map(read_run, good_runs(results, skipped))) if results else []
+    rows = make_rows(map(make_run, good_runs(results, skipped))) if results else []
     _write(make_scaling_figure(rows), output)
     refuse_skipped(skipped, len(rows))
 

@@ -15,7 +15,7 @@ from msgspec import Meta
 from hvdtrain.errors import InputError
 from hvdtrain.plan.method.dataset import DatasetInfo
 from hvdtrain.plan.method.model import ModelSpec
-from hvdtrain.plan.method.snapshot import EvaluationResult, Origin
+from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
 from hvdtrain.runs.plan_diff import plan_changes
 from hvdtrain.runs.record import Kind, Record, Versions
 
@@ -37,7 +37,7 @@ class EnsembleMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     run_id: str
     weights_sha256: str
     epochs: Annotated[float, Meta(ge=0)]
-    origin: Origin | None = None
+    origin: SnapshotOrigin | None = None
     evaluation: EvaluationResult
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from hvdtrain.runs.record import Count, RankPlacement, Reduction, Seconds, Versions
+from hvdtrain.runs.record import Count, RankPlacement, ReductionBackend, Seconds, Versions
 
 PREFLIGHT_FILE: Final = "preflight.json"
 SCHEMA_VERSION: Final = 1
@@ -111,7 +111,7 @@ class Preflight(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     versions: Versions
     plan_sha256: str | None
     fingerprint: str
-    reduction: Reduction
+    reduction: ReductionBackend
     algorithm: str
     allreduce: tuple[AllreduceTime, ...]
     nodes: tuple[NodeSpeed, ...]

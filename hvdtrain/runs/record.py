@@ -27,7 +27,7 @@ SCRIPT_FILE = "job.sh"
 
 Kind = Literal["measured", "synthetic", "forecast"]
 Status = Literal["completed", "failed", "interrupted", "diverged"]
-Reduction = Literal["MPI", "CCL", "GLOO", "none"]
+ReductionBackend = Literal["MPI", "CCL", "GLOO", "none"]
 Seconds = Annotated[float, Meta(ge=0)]
 
 
@@ -150,7 +150,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     git_commit: str | None = None
     hosts: tuple[str, ...]
     slurm_job_id: str | None = None
-    reduction: Reduction
+    reduction: ReductionBackend
     placement: tuple[RankPlacement, ...] = ()
     steps: Count
     images_per_second: Seconds | None = None

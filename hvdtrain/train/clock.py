@@ -72,7 +72,7 @@ class StepClock:
             self._exposed_seconds += exposed_seconds
             self._epoch_own.append(seconds - exposed_seconds)
 
-    def take_own_seconds(self) -> float | None:
+    def take_compute_seconds(self) -> float | None:
         """Mean seconds of an update before its reduction, since the last call or the start.
 
         None when no update after the warm-up was made since.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hvdtrain.errors import RunError
 from hvdtrain.runs.record import EvaluationResult
-from hvdtrain.train.reduction.mean import sum_over_ranks
+from hvdtrain.train.reduction.mean import allreduce_sum
 
 TOP = 5
 
@@ -50,7 +50,7 @@ class Evaluator:
         totals = np.zeros(4, np.float64)
         for images, labels in batches:
             totals += self._count(images, labels).numpy()
-        return make_result(sum_over_ranks(totals, self._ranks))
+        return make_result(allreduce_sum(totals, self._ranks))
 
     def _count_batch(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return count_hits(self._model(images, training=False), labels)

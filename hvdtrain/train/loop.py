@@ -13,7 +13,7 @@ from hvdtrain.errors import RunError
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.metrics import MetricsLine
 from hvdtrain.runs.record import EpochResult, EvaluationResult, Straggler
-from hvdtrain.train.checkpoint.coordinator import Keeper
+from hvdtrain.train.checkpoint.coordinator import CheckpointCoordinator
 from hvdtrain.train.progress import Reporter
 from hvdtrain.train.state import Journey, Snapshot
 from hvdtrain.train.step import TrainStep
@@ -50,7 +50,7 @@ class Hooks:
         evaluate: Evaluates the model on the whole validation set. Collective.
         log: Keeps a line of the metrics.
         reporter: Tells a person.
-        keeper: Writes checkpoints and stops the run where it is asked to. Collective.
+        coordinator: Writes checkpoints and stops the run where it is asked to. Collective.
         keep: Keeps a snapshot. Collective.
         gather: The value of every rank, in order of rank. Collective.
         find_stragglers: Names the ranks for which the others waited, from this rank's mean
@@ -61,7 +61,7 @@ class Hooks:
     evaluate: Callable[[], EvaluationResult]
     log: Callable[[MetricsLine], None]
     reporter: Reporter
-    keeper: Keeper
+    coordinator: CheckpointCoordinator
     keep: Callable[[Snapshot], None]
     gather: Callable[[bool], list[bool]]
     find_stragglers: Callable[[float | None], tuple[Straggler, ...]]
@@ -113,14 +113,14 @@ class TrainingLoop:
             self._run_epoch(epoch, end)
             if end < total:
                 self._journey.seconds = time.perf_counter() - self._started
-                self._hooks.keeper.epoch_ends(epoch)
+                self._hooks.coordinator.epoch_ends(epoch)
 
     def _run_epoch(self, epoch: int, end: int) -> None:
         """What is left of an epoch: nothing but its evaluation, when the run was stopped there."""
         journey = self._journey
         begin = time.perf_counter() - journey.epoch_seconds
         for number in range(journey.step, end):
-            self._hooks.keeper.step_begins()
+            self._hooks.coordinator.step_begins()
             journey.losses.append(self._run_step(epoch, number))
             journey.step = number + 1
             if number == self._first_step:
@@ -130,9 +130,9 @@ class TrainingLoop:
             if journey.step < end:
                 # Before a checkpoint of this step, or a continued run would not come by again.
                 begin += self._keep_midway(epoch)
-            self._hooks.keeper.step_ends()
+            self._hooks.coordinator.step_ends()
         trained = time.perf_counter()
-        stragglers = self._hooks.find_stragglers(journey.clock.take_own_seconds())
+        stragglers = self._hooks.find_stragglers(journey.clock.take_compute_seconds())
         evaluating = time.perf_counter()
         evaluation = self._evaluate(epoch)
         evaluated = time.perf_counter()

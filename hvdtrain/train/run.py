@@ -16,7 +16,7 @@ from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.attempt import STOP_FILE
 from hvdtrain.runs.record import EvaluationResult, RankPlacement
 from hvdtrain.train.checkpoint.archive import CHECKPOINTS_FOLDER, remove_checkpoints
-from hvdtrain.train.checkpoint.coordinator import CheckpointInterval, Keeper
+from hvdtrain.train.checkpoint.coordinator import CheckpointCoordinator, CheckpointInterval
 from hvdtrain.train.checkpoint.digest import weights_sha256
 from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote, StopFile, signals_noted
 from hvdtrain.train.checkpoint.resume import RunMemory
@@ -30,21 +30,21 @@ from hvdtrain.train.loop import Hooks, TrainingLoop
 from hvdtrain.train.metrics import make_log
 from hvdtrain.train.open_run import make_run_id, make_run_plan, open_run
 from hvdtrain.train.options import RunOptions, TrainOptions
-from hvdtrain.train.process.context import Seat
+from hvdtrain.train.process.context import RankContext
 from hvdtrain.train.process.pinning import LoaderThreads, allowed_cpus, thread_ids
-from hvdtrain.train.process.world import RankAgreement, check_plan_size, gather, gather_equal
+from hvdtrain.train.process.world import RankAgreement, allgather, check_plan_size, require_equal
 from hvdtrain.train.progress import make_reporter
 from hvdtrain.train.session import Opened, Session, make_record, open_session, verdict
 from hvdtrain.train.state import Snapshot
-from hvdtrain.train.trainer import make_engine
+from hvdtrain.train.trainer import make_trainer
 from hvdtrain.units import format_cpu_list
 
 
-def carry_out(seat: Seat, options: RunOptions, begin: Callable[[], Opened]) -> None:
+def carry_out(context: RankContext, options: RunOptions, begin: Callable[[], Opened]) -> None:
     """Carry out one run, from its folder to its record. Collective.
 
     Args:
-        seat: This rank among all.
+        context: This rank among all.
         options: When checkpoints are written, and where metrics go.
         begin: Makes or finds the run; called on rank 0.
 
@@ -53,8 +53,8 @@ def carry_out(seat: Seat, options: RunOptions, begin: Callable[[], Opened]) -> N
         RunError: The run failed. Other ranks may be waiting for this one.
         Interrupted: A signal asked the run to end. All ranks raise this, after the same step.
     """
-    world = seat.world
-    session = open_session(seat, begin)
+    world = context.world
+    session = open_session(context, begin)
     try:
         # Not before: where ranks wait for each other inside MPI, a noted signal would end nobody.
         with signals_noted(speaks=world.is_first) as note:
@@ -76,17 +76,17 @@ def carry_out(seat: Seat, options: RunOptions, begin: Callable[[], Opened]) -> N
 
 
 def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
-    plan, world, seat = session.plan, session.world, session.seat
-    engine = make_engine(plan, world.ranks)
+    plan, world, context = session.plan, session.world, session.context
+    trainer = make_trainer(plan, world.ranks)
     loaders = LoaderThreads()
-    pipeline = open_pipeline(plan, world.rank, seat.loader_threads, seat.data_cpus)
-    session.writer = CheckpointWriter(seat.data_cpus)
+    pipeline = open_pipeline(plan, world.rank, context.loader_threads, context.data_cpus)
+    session.writer = CheckpointWriter(context.data_cpus)
     memory = RunMemory(
         session.folder,
         plan,
         world,
-        shared=engine.shared,
-        own=engine.own,
+        shared=trainer.shared,
+        own=trainer.own,
         corrupt=pipeline.corrupt_training,
         writer=session.writer,
     )
@@ -94,7 +94,7 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
     session.checkpoint = None
 
     def evaluate() -> EvaluationResult:
-        result = engine.evaluate(loaders.watch(pipeline.validation()))
+        result = trainer.evaluate(loaders.watch(pipeline.validation()))
         session.corrupt_images = count_corrupt(pipeline.corrupt_training)
         corrupt = count_corrupt(pipeline.corrupt_validation)
         return msgspec.structs.replace(result, corrupt=corrupt)
@@ -109,38 +109,42 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
         )
 
     def look_at_threads() -> None:
-        if seat.cores is not None and not options.no_attest:
-            require_attested(attest(world, seat.cores, seat.communication))
+        if context.cores is not None and not options.no_attest:
+            require_attested(attest(world, context.cores, context.communication))
 
     with (
         make_reporter(world.is_first, plan.total_steps) as reporter,
         make_log(session.folder, world.is_first, options.tensorboard) as log,
     ):
         reporter.say(_opening(plan, session))
-        keeper = _make_keeper(session, options, note, save)
+        coordinator = _make_keeper(session, options, note, save)
         watch = StragglerWatch(world, reporter.say)
-        hooks = Hooks(evaluate, log, reporter, keeper, save, gather, watch.find, look_at_threads)
+        hooks = Hooks(
+            evaluate, log, reporter, coordinator, save, allgather, watch.find, look_at_threads
+        )
         batches = loaders.watch(pipeline.training(session.journey.step))
-        TrainingLoop(plan, engine.step, batches, hooks, session.journey).run()
+        TrainingLoop(plan, trainer.step, batches, hooks, session.journey).run()
     session.rank_seconds = watch.rank_seconds
     session.writer.finish()
-    session.placement = _gather_placement(seat, loaders)
+    session.placement = _gather_placement(context, loaders)
     _gather_share(session)
-    with engine.final_weights():
-        session.weights_sha256 = weights_sha256(engine.model.variables)
-        gather_equal("final weights", session.weights_sha256, world)
+    with trainer.final_weights():
+        session.weights_sha256 = weights_sha256(trainer.model.variables)
+        require_equal("final weights", session.weights_sha256, world)
         if world.is_first:
-            save_weights(engine.model, session.folder.path)
+            save_weights(trainer.model, session.folder.path)
 
 
 def _make_keeper(
     session: Session, options: RunOptions, note: SignalNote, save: Callable[[], None]
-) -> Keeper:
+) -> CheckpointCoordinator:
     interval = CheckpointInterval(options.checkpoint_minutes * 60, options.checkpoint_epochs)
     is_first = session.world.is_first
     stop = StopFile(session.folder.path / STOP_FILE)
     asked = stop.is_there if is_first else lambda: False
-    return Keeper(interval, RankAgreement(), note, asked, save, session.writer, is_first)
+    return CheckpointCoordinator(
+        interval, RankAgreement(), note, asked, save, session.writer, is_first
+    )
 
 
 def _opening(plan: RunPlan, session: Session) -> str:
@@ -160,28 +164,30 @@ def _opening(plan: RunPlan, session: Session) -> str:
     )
 
 
-def _gather_placement(seat: Seat, loaders: LoaderThreads) -> tuple[RankPlacement, ...]:
+def _gather_placement(context: RankContext, loaders: LoaderThreads) -> tuple[RankPlacement, ...]:
     """Where every rank's threads may run, by the kernel's word. Collective."""
-    world = seat.world
-    if seat.cores is not None:
-        return attest(world, seat.cores, seat.communication, loaders.cpus).placement
-    compute = thread_ids() - seat.communication - loaders.alive
+    world = context.world
+    if context.cores is not None:
+        return attest(world, context.cores, context.communication, loaders.cpus).placement
+    compute = thread_ids() - context.communication - loaders.alive
     own = RankPlacement(
         rank=world.rank,
         host=world.hosts[world.rank],
         compute=format_cpu_list(allowed_cpus(compute)),
-        communication=format_cpu_list(allowed_cpus(seat.communication)),
+        communication=format_cpu_list(allowed_cpus(context.communication)),
         data=format_cpu_list(loaders.cpus),
     )
-    return tuple(gather(own))
+    return tuple(allgather(own))
 
 
 def _gather_share(session: Session) -> None:
-    shares = [share for share in gather(session.journey.clock.exposed_share) if share is not None]
+    shares = [
+        share for share in allgather(session.journey.clock.exposed_share) if share is not None
+    ]
     session.allreduce_share = sum(shares) / len(shares) if shares else None
 
 
-def run_training(options: TrainOptions, seat: Seat) -> None:
+def run_training(options: TrainOptions, context: RankContext) -> None:
     """Train as one rank among all. Returns when the record is written. Collective.
 
     Raises:
@@ -193,10 +199,10 @@ def run_training(options: TrainOptions, seat: Seat) -> None:
     """
 
     def begin() -> Opened:
-        plan = make_run_plan(options, seat.world)
-        check_plan_size(plan.ranks_per_node, plan.nodes, seat.world)
+        plan = make_run_plan(options, context.world)
+        check_plan_size(plan.ranks_per_node, plan.nodes, context.world)
         run_id = options.run_id or make_run_id(plan, datetime.datetime.now(datetime.UTC))
         folder, checkpoint, lock = open_run(options.results, run_id, plan, options.allow_change)
         return Opened(plan, folder, checkpoint, lock)
 
-    carry_out(seat, options, begin)
+    carry_out(context, options, begin)

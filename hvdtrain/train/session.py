@@ -16,9 +16,9 @@ from hvdtrain.runs.record import RankPlacement, Record, Status
 from hvdtrain.train.checkpoint.archive import Checkpoint, RunState
 from hvdtrain.train.checkpoint.writer import CheckpointWriter
 from hvdtrain.train.loop import DivergedError
-from hvdtrain.train.process.context import Seat
+from hvdtrain.train.process.context import RankContext
 from hvdtrain.train.process.provenance import read_slurm_job_id
-from hvdtrain.train.process.world import World, from_first
+from hvdtrain.train.process.world import World, bcast_from_root
 from hvdtrain.train.state import Journey
 
 
@@ -42,7 +42,7 @@ class Opened(NamedTuple):
 class Session:
     """What is known of the run so far. Whatever happens, a record can be made of it."""
 
-    seat: Seat
+    context: RankContext
     plan: RunPlan
     folder: RunFolder
     started: str
@@ -61,7 +61,7 @@ class Session:
     @property
     def world(self) -> World:
         """All ranks."""
-        return self.seat.world
+        return self.context.world
 
     def leave(self) -> None:
         """Let another job work on the run. Only rank 0 has a lock."""
@@ -69,7 +69,7 @@ class Session:
             self.lock.release()
 
 
-def open_session(seat: Seat, begin: Callable[[], Opened]) -> Session:
+def open_session(context: RankContext, begin: Callable[[], Opened]) -> Session:
     """Agree on the plan and the folder; `begin` makes or finds them on rank 0. Collective.
 
     Raises:
@@ -86,8 +86,8 @@ def open_session(seat: Seat, begin: Callable[[], Opened]) -> Session:
         plan, folder, checkpoint, lock = begin()
         return plan, folder, checkpoint.state if checkpoint else None
 
-    plan, folder, state = from_first(begin_first, seat.world)
-    session = Session(seat, plan, folder, started, clock_started, checkpoint, lock)
+    plan, folder, state = bcast_from_root(begin_first, context.world)
+    session = Session(context, plan, folder, started, clock_started, checkpoint, lock)
     # At its first step a run with an origin begins: it has a state, and is not continued.
     if state is not None and state.step > plan.first_step:
         session.started = state.started
@@ -119,8 +119,8 @@ def make_record(session: Session, status: Status, failure: str | None) -> Record
         started=session.started,
         seconds=time.monotonic() - session.clock_started,
         plan=plan,
-        versions=session.seat.versions,
-        git_commit=session.seat.git_commit,
+        versions=session.context.versions,
+        git_commit=session.context.git_commit,
         hosts=tuple(dict.fromkeys(world.hosts)),
         slurm_job_id=read_slurm_job_id(),
         reduction=world.reduction,

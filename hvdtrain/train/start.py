@@ -23,7 +23,7 @@ from hvdtrain.train.process.rank_environment import Launch, read_launch
 
 if TYPE_CHECKING:
     from hvdtrain.runs.ensemble import Ensemble
-    from hvdtrain.train.process.context import Seat
+    from hvdtrain.train.process.context import RankContext
 
 JOIN_SECONDS = 60.0
 """How long a rank waits for the others to start MPI, and a tenth of a second more for each of them.
@@ -39,10 +39,10 @@ T = TypeVar("T")
 def start_training(options: TrainOptions) -> None:
     """`hvdtrain train`; see `_start_rank`."""
 
-    def work(seat: Seat) -> None:
+    def work(context: RankContext) -> None:
         from hvdtrain.train.run import run_training
 
-        run_training(options, seat)
+        run_training(options, context)
 
     _start_rank(work, options.results / options.run_id if options.run_id else None)
 
@@ -50,10 +50,10 @@ def start_training(options: TrainOptions) -> None:
 def start_collapses(options: CollapseOptions) -> None:
     """`hvdtrain collapse`; see `_start_rank`."""
 
-    def work(seat: Seat) -> None:
+    def work(context: RankContext) -> None:
         from hvdtrain.train.ensemble.collapse import run_collapses
 
-        run_collapses(options, seat)
+        run_collapses(options, context)
 
     _start_rank(work)
 
@@ -61,15 +61,15 @@ def start_collapses(options: CollapseOptions) -> None:
 def start_ensemble(options: EnsembleOptions) -> tuple[Path, Ensemble] | None:
     """`hvdtrain ensemble`; see `_start_rank`. The file and what it holds on rank 0, else None."""
 
-    def work(seat: Seat) -> tuple[Path, Ensemble] | None:
+    def work(context: RankContext) -> tuple[Path, Ensemble] | None:
         from hvdtrain.train.ensemble.evaluate import run_ensemble
 
-        return run_ensemble(options, seat)
+        return run_ensemble(options, context)
 
     return _start_rank(work)
 
 
-def _start_rank(work: Callable[[Seat], T], run_folder: Path | None = None) -> T:
+def _start_rank(work: Callable[[RankContext], T], run_folder: Path | None = None) -> T:
     """Work as the rank that the launcher made of this process. Returns when the work is done.
 
     When a rank fails, the others would wait for it forever, so it ends them all.
@@ -89,11 +89,11 @@ def _start_rank(work: Callable[[Seat], T], run_folder: Path | None = None) -> T:
         importlib.import_module("tensorflow")
         # Inside MPI no Python runs, so no handler and no thread of ours could end the wait.
         faulthandler.dump_traceback_later(JOIN_SECONDS + launch.ranks / 10, exit=True)
-        from hvdtrain.train.process.context import take_seat
+        from hvdtrain.train.process.context import make_rank_context
         from hvdtrain.train.process.world import leave_world
 
         faulthandler.cancel_dump_traceback_later()
-        made = work(take_seat(launch, cores, itex))
+        made = work(make_rank_context(launch, cores, itex))
         leave_world()
     except Interrupted as stop:
         # All ranks are here: nobody has to be ended.

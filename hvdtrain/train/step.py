@@ -11,7 +11,7 @@ import tensorflow as tf
 from hvdtrain.train.optim.optimizer import Optimizer
 from hvdtrain.train.optim.weight_average import WeightAverage
 from hvdtrain.train.reduction.accumulate import GradientSums
-from hvdtrain.train.reduction.mean import mean_over_ranks
+from hvdtrain.train.reduction.mean import allreduce_mean
 
 Reduce = Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]
 
@@ -78,7 +78,7 @@ def make_train_step(
     Args:
         model: From `make_model`.
         optimizer: Over `model.trainable_variables`.
-        reduce: The mean of the gradients over the ranks, such as `GradientMean`.
+        reduce: The mean of the gradients over the ranks, such as `AllreduceMean`.
         rank_batch: Images that a rank computes at once, 1 or more.
         ranks: How many ranks step together.
         accumulate: Batches of a rank that make one update, 1 or more. Batch normalisation sees
@@ -104,7 +104,7 @@ def make_train_step(
         rank_loss, gradients = differentiate(images, labels)
         if sums is not None:
             rank_loss, gradients = sums.take_mean(rank_loss, gradients, accumulate)
-        loss = mean_over_ranks(rank_loss, ranks, name="loss")
+        loss = allreduce_mean(rank_loss, ranks, name="loss")
         means = reduce(gradients)
         exposed = _seconds_between(gradients, means) if ranks > 1 else tf.constant(0.0, tf.float64)
         optimizer.apply(means, learning_rate, weight_decay)

@@ -15,13 +15,13 @@ from hvdtrain.train.models.batchnorm import average_batchnorm, moving_statistics
 from hvdtrain.train.models.resnet import make_model
 from hvdtrain.train.optim.optimizer import Optimizer, make_optimizer
 from hvdtrain.train.optim.weight_average import WeightAverage
-from hvdtrain.train.reduction.mean import GradientMean
+from hvdtrain.train.reduction.mean import AllreduceMean
 from hvdtrain.train.step import TrainStep, make_train_step
 
 
 @dataclass(frozen=True)
-class Engine:
-    """Trains and evaluates one network. From `make_engine`.
+class Trainer:
+    """Trains and evaluates one network. From `make_trainer`.
 
     Attributes:
         model: The network.
@@ -68,7 +68,7 @@ class Engine:
             return self.evaluator.evaluate(batches)
 
 
-def make_engine(plan: RunPlan, ranks: int) -> Engine:
+def make_trainer(plan: RunPlan, ranks: int) -> Trainer:
     """Build the network of a plan with its starting weights, and compile its update."""
     recipe = plan.recipe
     model = make_model(plan.model, plan.seed)
@@ -77,11 +77,11 @@ def make_engine(plan: RunPlan, ranks: int) -> Engine:
     step = make_train_step(
         model,
         optimizer,
-        GradientMean(ranks),
+        AllreduceMean(ranks),
         rank_batch=plan.rank_batch,
         ranks=ranks,
         accumulate=plan.accumulate,
         label_smoothing=recipe.label_smoothing,
         average=average,
     )
-    return Engine(model, optimizer, average, step, Evaluator(model, ranks), ranks)
+    return Trainer(model, optimizer, average, step, Evaluator(model, ranks), ranks)

@@ -12,7 +12,7 @@ from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES, DataKind, Datase
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.recipe import load_recipe, stretch_recipe
 from hvdtrain.plan.method.run_plan import RunPlan, make_plan
-from hvdtrain.plan.method.snapshot import EvaluationResult, Origin
+from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
 from hvdtrain.runs.metrics import MetricsLine
 from hvdtrain.runs.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, EpochResult, Record, Versions
 
@@ -113,7 +113,7 @@ def make_training(
     top1: float = 0.76,
     top5: float = 0.93,
     seconds: float = 85.0,
-    origin: Origin | None = None,
+    origin: SnapshotOrigin | None = None,
     fields: dict[str, Any] | None = None,
     **plan: Any,
 ) -> Record:

@@ -12,11 +12,11 @@ from mlperf_logging.compliance_checker.mlp_compliance import make_checker
 
 from hvdtrain.collect.mllog import RULESET, format_mllog
 from hvdtrain.errors import InputError
-from hvdtrain.plan.method.snapshot import EvaluationResult, Origin
+from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
 from hvdtrain.runs.record import Record
 from tests.collect.records import make_record, make_test_plan, make_training
 
-SNAPSHOT = Origin(
+SNAPSHOT = SnapshotOrigin(
     run_id="cycles",
     snapshot=1,
     step=9,

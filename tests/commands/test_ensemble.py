@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from hvdtrain.commands import collapse, ensemble
-from hvdtrain.plan.method.snapshot import EvaluationResult, Origin
+from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
 from hvdtrain.runs.ensemble import EnsembleMember
 from tests.samples import sample_ensemble
 
@@ -21,7 +21,7 @@ def test_the_table_is_table_11() -> None:
         run_id="run-collapse-1",
         weights_sha256="",
         epochs=48,
-        origin=Origin(run_id="run", snapshot=1, step=14_040, evaluation=snapshot),
+        origin=SnapshotOrigin(run_id="run", snapshot=1, step=14_040, evaluation=snapshot),
         evaluation=collapsed,
     )
     made = sample_ensemble((member,), collapsed)

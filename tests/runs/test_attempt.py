@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.job_plan import ScriptOrigin, make_job
 from hvdtrain.plan.job.notice import LEAVING_SECONDS, UNKNOWN_NOTICE_SECONDS, notice_seconds
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import load_system
@@ -61,6 +61,6 @@ def test_the_notice_is_long_enough_for_a_step_an_evaluation_and_a_checkpoint(
     system: str, nodes: int, walltime: str | None, expected: int
 ) -> None:
     request = JobRequest(system=system, nodes=nodes, walltime=walltime)
-    plan = make_job(request, load_system(system), Origin(command="c", hvdtrain="h"))
+    plan = make_job(request, load_system(system), ScriptOrigin(command="c", hvdtrain="h"))
     assert notice_seconds(plan.run, plan.forecast, plan.walltime_min) == expected
     assert plan.directives["signal"] == f"B:USR1@{expected}"

@@ -10,7 +10,7 @@ import pytest
 from hvdtrain.errors import InputError
 from hvdtrain.plan.method.dataset import DatasetInfo, DataSource
 from hvdtrain.plan.method.model import ModelSpec
-from hvdtrain.plan.method.snapshot import EvaluationResult, Origin
+from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
 from hvdtrain.runs.ensemble import Ensemble, EnsembleMember, check_members
 from hvdtrain.runs.record import Record
 from tests.samples import sample_ensemble, sample_plan, sample_record
@@ -26,7 +26,7 @@ def completed(run_id: str, **changes: Any) -> Record:
 
 
 def member(run_id: str, loss: float, snapshot: int | None = None) -> EnsembleMember:
-    origin = snapshot and Origin(
+    origin = snapshot and SnapshotOrigin(
         run_id="run", snapshot=snapshot, step=45 * snapshot, evaluation=seen(loss + 1)
     )
     return EnsembleMember(

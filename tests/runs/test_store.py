@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hvdtrain.collect.runs import read_run
+from hvdtrain.collect.runs import make_run
 from hvdtrain.collect.tables.runs_table import make_rows
 from hvdtrain.errors import InputError
 from hvdtrain.runs.record import PLAN_FILE, RECORD_FILE, Record
@@ -234,7 +234,7 @@ def test_any_other_value_is_refused_or_read_as_it_is(
     found = read_one(results)
     if isinstance(found, Record):
         assert _value_at(msgspec.to_builtins(found), path) == new
-        assert math.isfinite(make_rows([read_run(found)])[0].difference_percent or 0)
+        assert math.isfinite(make_rows([make_run(found)])[0].difference_percent or 0)
     else:
         assert isinstance(found, Malformed)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hvdtrain.plan.forecast.forecast import STARTUP_MIN, Forecast, Interval
 from hvdtrain.plan.job.chain import jobs_needed, plan_chained
-from hvdtrain.plan.job.job_plan import JobPlan, Origin, make_job
+from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import load_system
 from hvdtrain.runs.submission import Submission, make_submission
@@ -30,7 +30,7 @@ def forecast(minutes: float) -> Forecast:
 
 def plan_of(**request: Any) -> JobPlan:
     asked = JobRequest(nodes=64, **request)
-    return make_job(asked, load_system("stampede2-knl"), Origin(command="c", hvdtrain="h"))
+    return make_job(asked, load_system("stampede2-knl"), ScriptOrigin(command="c", hvdtrain="h"))
 
 
 @settings(max_examples=40, deadline=None)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hvdtrain.commands.render_job import command
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import convert, decode_toml
-from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.job_plan import ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import System, load_system
 from hvdtrain.slurm.render import render_script
@@ -110,7 +110,7 @@ def test_any_options(options: list[tuple[str, str]], nodes: str, plain: bool) ->
 
 def render(request: JobRequest, system: System) -> str | None:
     try:
-        return render_script(make_job(request, system, Origin(command="c", hvdtrain="/h")))
+        return render_script(make_job(request, system, ScriptOrigin(command="c", hvdtrain="/h")))
     except InputError:
         return None
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import convert
-from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.job_plan import ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import System, load_system
 from hvdtrain.slurm.render import render_script
@@ -69,7 +69,7 @@ def test_hostile_paths_reach_the_ranks_as_they_are(
             results=f"results{results}",
             set_directives={"comment": note},
         )
-        origin = Origin(command=f"hvdtrain {path}", hvdtrain=str(program))
+        origin = ScriptOrigin(command=f"hvdtrain {path}", hvdtrain=str(program))
         try:
             plan = make_job(request, with_staging(load_system(name), staging), origin)
             script = render_script(plan)
@@ -105,7 +105,7 @@ def test_hostile_names_are_refused(field: str, hostile: str) -> None:
     request = JobRequest(**fields)
     try:
         system = load_system(request.system)
-        plan = make_job(request, system, Origin(command="c", hvdtrain="h"))
+        plan = make_job(request, system, ScriptOrigin(command="c", hvdtrain="h"))
         script = render_script(plan)
     except InputError:
         return
@@ -156,7 +156,7 @@ def test_hostile_system_files_run_nothing(place: tuple[str, ...], hostile: str) 
         try:
             system = convert(raw, System, "file")
             request = JobRequest(nodes=512, data=str(root / "data"))
-            plan = make_job(request, system, Origin(command="c", hvdtrain=str(program)))
+            plan = make_job(request, system, ScriptOrigin(command="c", hvdtrain=str(program)))
             script = render_script(plan)
         except InputError:
             return
@@ -170,7 +170,7 @@ def script(tmp_path: Path) -> str:
     plan = make_job(
         JobRequest(nodes=2, data=str(data)),
         with_staging(load_system("stampede2-knl"), staging),
-        Origin(command="c", hvdtrain=str(program)),
+        ScriptOrigin(command="c", hvdtrain=str(program)),
     )
     return render_script(plan)
 
@@ -195,7 +195,7 @@ def test_a_job_without_preflight_trains_at_once(tmp_path: Path) -> None:
     plan = make_job(
         JobRequest(nodes=2, data=str(data), preflight=False, attest=False),
         with_staging(load_system("stampede2-knl"), staging),
-        Origin(command="c", hvdtrain=str(program)),
+        ScriptOrigin(command="c", hvdtrain=str(program)),
     )
     outcome = run_script(render_script(plan), tmp_path, PREFLIGHT_EXIT="1")
     assert (outcome.exit_code, outcome.preflight) == (0, ())
@@ -251,7 +251,7 @@ def test_a_script_without_data_reads_the_folder_from_the_environment(tmp_path: P
     plan = make_job(
         JobRequest(nodes=2),
         with_staging(load_system("stampede2-knl"), staging),
-        Origin(command="c", hvdtrain=str(program)),
+        ScriptOrigin(command="c", hvdtrain=str(program)),
     )
     script = render_script(plan)
     without = run_script(script, tmp_path / "without")

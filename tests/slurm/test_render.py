@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.job.job_plan import JobPlan, Origin, make_job
+from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import load_system, system_files
 from hvdtrain.plan.method.model import ModelSpec
@@ -22,7 +22,7 @@ SYSTEMS = sorted(set(system_files(None)) - {"local"})
 
 def plan_of(system: str = "stampede2-knl", **request: Any) -> JobPlan:
     asked = JobRequest(**{"nodes": 32, "account": "me", "system": system, **request})
-    origin = Origin(command="hvdtrain render-job", hvdtrain="/opt/hvdtrain/bin/hvdtrain")
+    origin = ScriptOrigin(command="hvdtrain render-job", hvdtrain="/opt/hvdtrain/bin/hvdtrain")
     return make_job(asked, load_system(system), origin)
 
 
@@ -112,7 +112,7 @@ def test_srun_is_told_the_threads_of_a_rank_as_slurm_22_wants() -> None:
 
 def test_users_of_their_own_systems_find_them_in_the_job() -> None:
     asked = JobRequest(nodes=2)
-    origin = Origin(command="c", hvdtrain="h", systems_folder="/home/me/my systems")
+    origin = ScriptOrigin(command="c", hvdtrain="h", systems_folder="/home/me/my systems")
     script = render_script(make_job(asked, load_system("stampede2-knl"), origin))
     assert "export HVDTRAIN_SYSTEMS='/home/me/my systems'\n" in script
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.job_plan import ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import load_system
 from hvdtrain.runs.folder import RunFolder
@@ -25,7 +25,7 @@ def script(tmp_path: Path) -> str:
     plan = make_job(
         JobRequest(nodes=2, data="synthetic"),
         load_system("stampede2-knl"),
-        Origin(command="c", hvdtrain=str(program)),
+        ScriptOrigin(command="c", hvdtrain=str(program)),
     )
     return render_script(msgspec.structs.replace(plan, run_id=RUN))
 

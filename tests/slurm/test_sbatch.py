@@ -10,7 +10,7 @@ import pytest
 
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import load_toml
-from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.job_plan import ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import Partition, System, load_system, system_files
 from hvdtrain.resources import resource_folder
@@ -21,7 +21,7 @@ from tests.slurm.cluster import Cluster, apart
 
 pytestmark = pytest.mark.slurm
 
-ORIGIN = Origin(command="c", hvdtrain="/opt/hvdtrain/bin/hvdtrain")
+ORIGIN = ScriptOrigin(command="c", hvdtrain="/opt/hvdtrain/bin/hvdtrain")
 SYSTEMS = sorted(set(system_files(None)) - {"local"})
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.job_plan import ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import load_system
 from hvdtrain.slurm.render import render_script
@@ -43,7 +43,9 @@ def make_script(folder: Path, stage_by: str = "parallel-read") -> str:
     )
     program = make_program(folder / "opt" / "hvdtrain", stages=True)
     request = JobRequest(nodes=2, data=str(folder / "in"))
-    return render_script(make_job(request, system, Origin(command="c", hvdtrain=str(program))))
+    return render_script(
+        make_job(request, system, ScriptOrigin(command="c", hvdtrain=str(program)))
+    )
 
 
 def test_a_requeued_job_finds_its_data_and_repairs_it(

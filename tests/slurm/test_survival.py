@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from hvdtrain.files.decode import load_json
-from hvdtrain.plan.job.job_plan import Origin, make_job
+from hvdtrain.plan.job.job_plan import ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import load_system
 from hvdtrain.plan.method.model import ModelSpec
@@ -158,7 +158,7 @@ class Submitter:
             "preflight": False,
             **request,
         }
-        origin = Origin(command="c", hvdtrain=str(program), systems_folder=str(SYSTEMS))
+        origin = ScriptOrigin(command="c", hvdtrain=str(program), systems_folder=str(SYSTEMS))
         plan = make_job(JobRequest(**asked), system, origin)
         work = self.folder / name
         work.mkdir(exist_ok=True)

@@ -40,7 +40,7 @@ def test_a_rank_own_time_is_that_before_the_reduction() -> None:
     clock = StepClock()
     for seconds, exposed in ((60.0, 1.0), (60.0, 1.0), (3.0, 2.0), (5.0, 1.0)):
         clock.add(seconds, exposed)
-    assert clock.take_own_seconds() == pytest.approx(2.5)
-    assert clock.take_own_seconds() is None
+    assert clock.take_compute_seconds() == pytest.approx(2.5)
+    assert clock.take_compute_seconds() is None
     clock.add(1.0, 0.25)
-    assert clock.take_own_seconds() == pytest.approx(0.75)
+    assert clock.take_compute_seconds() == pytest.approx(0.75)

@@ -13,9 +13,9 @@ import pytest
 from hvdtrain.plan.method.collapse import make_collapse_plan
 from hvdtrain.plan.method.phase import Phase
 from hvdtrain.plan.method.recipe import Recipe, load_recipe
-from hvdtrain.plan.method.snapshot import EvaluationResult, Origin
+from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
 from hvdtrain.runs.record import Straggler
-from hvdtrain.train.checkpoint.coordinator import CheckpointInterval, Keeper
+from hvdtrain.train.checkpoint.coordinator import CheckpointCoordinator, CheckpointInterval
 from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote
 from hvdtrain.train.checkpoint.writer import CheckpointWriter
 from tests.samples import sample_plan
@@ -45,7 +45,7 @@ class Watcher:
         self.lines: list[Any] = []
         self.said: list[str] = []
         self.saved: list[tuple[int, int]] = []
-        self.own_seconds: list[float | None] = []
+        self.compute_seconds: list[float | None] = []
         self.looked: list[int] = []
         self.kept: list[tuple[int, int, int]] = []
         self.evaluated: list[int] = []
@@ -73,8 +73,8 @@ class Watcher:
         """Of three ranks, of which this is the second and the others are well."""
         return [True, value, True]
 
-    def find_stragglers(self, own_seconds: float | None) -> tuple[Straggler, ...]:
-        self.own_seconds.append(own_seconds)
+    def find_stragglers(self, compute_seconds: float | None) -> tuple[Straggler, ...]:
+        self.compute_seconds.append(compute_seconds)
         return (Straggler(rank=1, host="n2", seconds=2.0, ratio=1.5),)
 
     def save(self) -> None:
@@ -97,14 +97,14 @@ class Watcher:
         reporter = Silence()
         agreement = AloneAgreement()
         interval = CheckpointInterval(3600.0, every)
-        keeper = Keeper(
+        coordinator = CheckpointCoordinator(
             interval, agreement, self.note, lambda: False, self.save, CheckpointWriter(), True
         )
         hooks = Hooks(
             self.evaluate,
             self.lines.append,
             reporter,
-            keeper,
+            coordinator,
             self.keep,
             self.gather,
             self.find_stragglers,
@@ -157,7 +157,7 @@ def test_the_stragglers_of_an_epoch_are_kept() -> None:
     assert named == [[1], [1]]
     assert [len(line.stragglers) for line in watcher.lines if line.count is not None] == [1, 1]
     assert not any(line.stragglers for line in watcher.lines if line.count is None)
-    assert None not in watcher.own_seconds
+    assert None not in watcher.compute_seconds
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -236,7 +236,7 @@ def test_a_collapse_counts_on_from_its_snapshot() -> None:
     watcher, journey = Watcher(), Journey(step=14)
     parent = sample_plan(recipe=cycles(14, 16))
     evaluation = EvaluationResult(count=16, top1=0.5, top5=1.0, loss=1.0)
-    origin = Origin(run_id="run", snapshot=1, step=14, evaluation=evaluation)
+    origin = SnapshotOrigin(run_id="run", snapshot=1, step=14, evaluation=evaluation)
     collapse = make_collapse_plan(parent, origin, epochs=1.5)
     watcher.run(journey, recipe=collapse.recipe, origin=origin)
     assert len(watcher.rates) == 15

@@ -16,7 +16,7 @@ pytest.importorskip("horovod")
 tf = pytest.importorskip("tensorflow")
 from hvdtrain.train.models.resnet import make_model  # noqa: E402
 from hvdtrain.train.optim.optimizer import MomentumSGD  # noqa: E402
-from hvdtrain.train.reduction.mean import GradientMean  # noqa: E402
+from hvdtrain.train.reduction.mean import AllreduceMean  # noqa: E402
 from hvdtrain.train.step import make_train_step, mean_loss  # noqa: E402
 
 pytestmark = pytest.mark.tf
@@ -34,7 +34,7 @@ def make(precision: Any = "fp32") -> tuple[Any, Any]:
     spec = ModelSpec(name="small", image_size=8, classes=CLASSES, precision=precision)
     model = make_model(spec)
     optimizer = MomentumSGD(model.trainable_variables)
-    return model, make_train_step(model, optimizer, GradientMean(1), rank_batch=BATCH, ranks=1)
+    return model, make_train_step(model, optimizer, AllreduceMean(1), rank_batch=BATCH, ranks=1)
 
 
 def test_loss_is_the_mean_cross_entropy() -> None:
@@ -62,7 +62,7 @@ def test_the_step_learns_from_smoothed_labels() -> None:
     expected = mean_loss(model(example()[0], training=True), example()[1], 0.3)
     optimizer = MomentumSGD(model.trainable_variables)
     step = make_train_step(
-        model, optimizer, GradientMean(1), rank_batch=BATCH, ranks=1, label_smoothing=0.3
+        model, optimizer, AllreduceMean(1), rank_batch=BATCH, ranks=1, label_smoothing=0.3
     )
     losses = [float(step(*example(), 0.05, 0.0).loss) for _ in range(40)]
     assert losses[0] == pytest.approx(float(expected), rel=1e-5)
@@ -116,7 +116,7 @@ def test_parts_of_a_batch_add_up_to_the_batch(accumulate: int) -> None:
         step = make_train_step(
             model,
             optimizer,
-            GradientMean(1),
+            AllreduceMean(1),
             rank_batch=BATCH // parts,
             ranks=1,
             accumulate=parts,
@@ -183,7 +183,7 @@ import horovod.tensorflow as hvd
 import numpy as np
 import tensorflow as tf
 from hvdtrain.train.optim.optimizer import MomentumSGD
-from hvdtrain.train.reduction.mean import GradientMean, broadcast_state
+from hvdtrain.train.reduction.mean import AllreduceMean, broadcast_state
 from hvdtrain.train.step import make_train_step
 
 hvd.init()
@@ -198,7 +198,7 @@ optimizer = MomentumSGD(model.trainable_variables)
 broadcast_state([*model.variables, *optimizer.slots], ranks)
 parts = int(sys.argv[1])
 part = 8 // ranks // parts
-reductions = GradientMean(ranks, group_bytes=500)
+reductions = AllreduceMean(ranks, group_bytes=500)
 step = make_train_step(
     model, optimizer, reductions, rank_batch=part, ranks=ranks, accumulate=parts
 )
@@ -261,13 +261,13 @@ import tensorflow as tf
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.train.models.resnet import make_model
 from hvdtrain.train.optim.optimizer import MomentumSGD
-from hvdtrain.train.reduction.mean import GradientMean
+from hvdtrain.train.reduction.mean import AllreduceMean
 from hvdtrain.train.step import make_train_step
 
 hvd.init()
 model = make_model(ModelSpec(name="small", image_size=8, classes=4))
 step = make_train_step(
-    model, MomentumSGD(model.trainable_variables), GradientMean(2), rank_batch=2, ranks=2
+    model, MomentumSGD(model.trainable_variables), AllreduceMean(2), rank_batch=2, ranks=2
 )
 images, labels = np.ones((2, 8, 8, 3), np.float32), np.array([0, 1])
 for _ in range(3):

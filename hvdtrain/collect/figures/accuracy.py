@@ -9,7 +9,7 @@ from pathlib import Path
 from hvdtrain.collect.figures.model import Figure, Panel, Point, Series
 from hvdtrain.collect.paper.points import load_paper_figure
 from hvdtrain.collect.paper.tables import TABLES, load_paper_table
-from hvdtrain.collect.runs import read_run
+from hvdtrain.collect.runs import make_run
 from hvdtrain.runs.metrics import read_metrics
 from hvdtrain.runs.record import Record
 from hvdtrain.runs.store import Incomplete
@@ -35,7 +35,7 @@ class Accuracies:
 
 def read_accuracies(results: Path, found: Iterable[Record | Incomplete]) -> list[Accuracies]:
     """The evaluations of the runs on real images: a guess of what was made up is no accuracy."""
-    pairs = ((read_run(one), one) for one in found)
+    pairs = ((make_run(one), one) for one in found)
     return [
         Accuracies(name=run.run_id, label=run.label, points=_points(results, one))
         for run, one in pairs

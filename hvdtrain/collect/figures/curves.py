@@ -131,7 +131,7 @@ def _between_steps(
     pauses: list[Point] = []
     end = 0.0
     for number, line in enumerate(lines):
-        gap = line.seconds - _own_seconds(line) - end
+        gap = line.seconds - _compute_seconds(line) - end
         if line.count is not None:
             evaluations.append((end, gap))
         # Before the first step the ranks wait for each other and for the data.
@@ -145,7 +145,7 @@ def _longest(spans: Sequence[Point], limit: int) -> tuple[Point, ...]:
     return tuple(sorted(sorted(spans, key=lambda span: -span[1])[:limit]))
 
 
-def _own_seconds(line: MetricsLine) -> float:
+def _compute_seconds(line: MetricsLine) -> float:
     return line.step_seconds or 0.0
 
 

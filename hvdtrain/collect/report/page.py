@@ -15,7 +15,7 @@ from hvdtrain.collect.paper.tables import TABLES
 from hvdtrain.collect.report.chart import Chart, make_chart
 from hvdtrain.collect.report.grid import Grid, make_paper_grid, make_runs_grid
 from hvdtrain.collect.report.runpage import Limits, RunPage, make_run_page
-from hvdtrain.collect.runs import read_run
+from hvdtrain.collect.runs import make_run
 from hvdtrain.collect.tables.paper_table import make_table_sheet
 from hvdtrain.collect.tables.runs_table import Row, make_rows
 from hvdtrain.plan.method.recipe import load_recipe
@@ -93,7 +93,7 @@ class Source:
 
 def make_page(source: Source) -> Page:
     """Read what the runs left besides their records, and lay out the report."""
-    runs = [read_run(run) for run in source.runs]
+    runs = [make_run(run) for run in source.runs]
     rows = make_rows(runs)
     by_id = {run.run_id: run for run in source.runs}
     names = {row.run_id: _id_of(row.run_id) for row in rows}

@@ -35,7 +35,7 @@ MOST_NODES_TRIED = 10_000
 """More than any machine here has: an end to the search for a number of nodes that would do."""
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
+class ScriptOrigin(msgspec.Struct, frozen=True, kw_only=True):
     """Where a script comes from, and what it calls.
 
     Attributes:
@@ -73,7 +73,7 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     request: JobRequest
-    origin: Origin
+    origin: ScriptOrigin
     system: System
     slurm: Slurm
     partition: Partition
@@ -90,7 +90,7 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-def make_job(request: JobRequest, system: System, origin: Origin) -> JobPlan:
+def make_job(request: JobRequest, system: System, origin: ScriptOrigin) -> JobPlan:
     """The plan of a job.
 
     Raises:

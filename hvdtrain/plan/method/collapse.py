@@ -12,13 +12,15 @@ from hvdtrain.errors import InputError
 from hvdtrain.plan.method.phase import Phase
 from hvdtrain.plan.method.recipe import Recipe, load_recipe, snapshot_phases
 from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.plan.method.snapshot import Origin
+from hvdtrain.plan.method.snapshot import SnapshotOrigin
 
 DEFAULT_RECIPE = "collapsed-ensemble-120"
 """Its collapse is that of a recipe with snapshots that has none."""
 
 
-def make_collapse_plan(parent: RunPlan, origin: Origin, epochs: float | None = None) -> RunPlan:
+def make_collapse_plan(
+    parent: RunPlan, origin: SnapshotOrigin, epochs: float | None = None
+) -> RunPlan:
     """The plan of the collapse of one snapshot.
 
     Args:

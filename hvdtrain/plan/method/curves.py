@@ -5,15 +5,18 @@ next segment begins. With x = step / steps, the share of the segment that has pa
 
     polynomial  start y + end (1 - y)    y = (1 - x)^power
     cosine      start y + end (1 - y)    y = (1 + cos(pi x)) / 2
-    staircase   start factor^k           k: falls at or before the step
+    piecewise   start factor^k           k: boundaries at or before the step
 
-A polynomial of power 1 is a straight line, a staircase without falls a constant.
+A polynomial of power 1 is a straight line; without boundaries the rate is constant.
 
 >>> Polynomial(start_lr=4.0, end_lr=0.0, power=2.0).rate(5, 10)
 1.0
 >>> Cosine(start_lr=4.0, end_lr=0.0).rate(5, 10)
 2.0
->>> [Staircase(start_lr=4.0, factor=0.5, falls=(3, 6)).rate(step, 10) for step in (2, 3, 9)]
+>>> [
+...     PiecewiseConstant(start_lr=4.0, factor=0.5, boundaries=(3, 6)).rate(step, 10)
+...     for step in (2, 3, 9)
+... ]
 [4.0, 2.0, 1.0]
 """
 
@@ -65,27 +68,27 @@ class Cosine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return self.start_lr * left + self.end_lr * (1 - left)
 
 
-class Staircase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PiecewiseConstant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Constant, multiplied by a factor at some steps.
 
     Attributes:
         start_lr: Learning rate at the first step.
         factor: What each fall multiplies the rate with.
-        falls: The segment's own steps that are the first with a new rate, ascending.
+        boundaries: The segment's own steps that are the first with a new rate, ascending.
     """
 
     start_lr: Rate
     factor: Annotated[float, Meta(gt=0)]
-    falls: tuple[int, ...]
+    boundaries: tuple[int, ...]
 
     @property
     def end_lr(self) -> float:
         """Learning rate after the last fall."""
-        return self.start_lr * self.factor ** len(self.falls)
+        return self.start_lr * self.factor ** len(self.boundaries)
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate at a step; a staircase is the same in a segment of any length."""
-        return self.start_lr * self.factor ** bisect.bisect_right(self.falls, step)
+        return self.start_lr * self.factor ** bisect.bisect_right(self.boundaries, step)
 
 
-Curve = Polynomial | Cosine | Staircase
+Curve = Polynomial | Cosine | PiecewiseConstant

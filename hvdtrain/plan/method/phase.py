@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from hvdtrain.files.decode import FieldError
 from hvdtrain.files.fields import Line
-from hvdtrain.plan.method.curves import Cosine, Curve, Polynomial, Staircase
+from hvdtrain.plan.method.curves import Cosine, Curve, PiecewiseConstant, Polynomial
 
 Rate = Annotated[float, Meta(ge=0, le=1000)]
 Epochs = Annotated[float, Meta(gt=0, le=10000)]
@@ -67,17 +67,17 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """A length in the phase's own unit as a number of updates, not rounded."""
         return length if self.epochs is None else length * steps_per_epoch
 
-    def make_curve(self, start_lr: float, peak_lr: float, falls: tuple[int, ...]) -> Curve:
+    def make_curve(self, start_lr: float, peak_lr: float, boundaries: tuple[int, ...]) -> Curve:
         """The learning rate over the phase.
 
         Args:
             start_lr: Where it starts.
             peak_lr: What `end` is a multiple of.
-            falls: `at`, as the phase's own steps.
+            boundaries: `at`, as the phase's own steps.
         """
         factor = 1.0 if self.factor is None else self.factor
         if self.curve in ("steps", "constant"):
-            return Staircase(start_lr=start_lr, factor=factor, falls=falls)
+            return PiecewiseConstant(start_lr=start_lr, factor=factor, boundaries=boundaries)
         end_lr = start_lr * factor if self.end is None else self.end * peak_lr
         if self.curve == "cosine":
             return Cosine(start_lr=start_lr, end_lr=end_lr)

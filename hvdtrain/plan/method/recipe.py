@@ -187,10 +187,10 @@ def make_schedule(recipe: Recipe, global_batch: int, steps_per_epoch: int) -> Sc
     lr = peak_lr
     for phase, begin, steps in _placed_phases(recipe, global_batch, steps_per_epoch):
         first = round_steps(begin)
-        falls = tuple(
+        boundaries = tuple(
             round_steps(begin + phase.in_steps(fall, steps_per_epoch)) - first for fall in phase.at
         )
-        curve = phase.make_curve(_start_lr(phase, recipe.scaling, peak_lr, lr), peak_lr, falls)
+        curve = phase.make_curve(_start_lr(phase, recipe.scaling, peak_lr, lr), peak_lr, boundaries)
         lr = curve.end_lr
         if steps == 0:
             continue

@@ -12,7 +12,7 @@ from hvdtrain.plan.method.dataset import DatasetInfo, DataSource
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.recipe import Recipe, make_schedule, stretch_recipe
 from hvdtrain.plan.method.schedule import Schedule
-from hvdtrain.plan.method.snapshot import Origin
+from hvdtrain.plan.method.snapshot import SnapshotOrigin
 
 Positive = Annotated[int, Meta(ge=1)]
 
@@ -50,7 +50,7 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     steps_per_epoch: Positive
     stop_after_steps: Positive | None = None
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
-    origin: Origin | None = None
+    origin: SnapshotOrigin | None = None
 
     @property
     def ranks(self) -> int:

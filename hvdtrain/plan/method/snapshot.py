@@ -29,7 +29,7 @@ class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     corrupt: Count = 0
 
 
-class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SnapshotOrigin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A snapshot of another run.
 
     Attributes:

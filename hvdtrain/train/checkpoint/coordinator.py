@@ -1,6 +1,6 @@
 """Decides with all ranks when a checkpoint is written, and when the run stops.
 
-Every rank tells its wish when a step begins and hears the largest of all wishes when the step has
+Every rank tells its vote when a step begins and hears the largest of all wishes when the step has
 ended. The exchange is under way during the step, so it takes no time of its own, and its answer is
 the same everywhere: all ranks stop after the same step, whoever got the signal, and whenever.
 """
@@ -54,7 +54,7 @@ class CheckpointInterval:
     epochs: int
 
 
-class Keeper:
+class CheckpointCoordinator:
     """Called by the training loop, by all ranks alike.
 
     Args:
@@ -88,7 +88,7 @@ class Keeper:
 
     def step_begins(self) -> None:
         """Before every step."""
-        self._agreement.propose(self._wish())
+        self._agreement.propose(self._vote())
 
     def step_ends(self) -> None:
         """After every step.
@@ -98,13 +98,13 @@ class Keeper:
             RunError: A checkpoint could not be written.
         """
         self._writing.check()
-        wish = self._agreement.result()
-        if wish == GO_ON:
+        vote = self._agreement.result()
+        if vote == GO_ON:
             return
         self._save_now()
-        if wish >= STOP:
+        if vote >= STOP:
             self._writing.finish()
-            asked = signal.Signals(wish - STOP).name if wish > STOP else "its stop file"
+            asked = signal.Signals(vote - STOP).name if vote > STOP else "its stop file"
             raise Interrupted(f"the run was ended by {asked}; it can be continued")
 
     def epoch_ends(self, epoch: int) -> None:
@@ -112,7 +112,7 @@ class Keeper:
         if epoch % self._interval.epochs == 0:
             self._save_now()
 
-    def _wish(self) -> int:
+    def _vote(self) -> int:
         if self._note.number is not None:
             return STOP + self._note.number
         if self._stop_asked():

@@ -1,9 +1,9 @@
 """What ends a run in order: SIGTERM and SIGUSR1 from a scheduler, SIGINT from a person, a file.
 
 A handler only takes note. The ranks get a signal at different times, or only one of them gets it,
-so they agree on a last step (see `keeper`), write a checkpoint and leave together. A job's script
-uses the file, because launchers do different things with a signal: srun passes SIGUSR1 on, Intel's
-mpirun dies of it and leaves its ranks alone.
+so they agree on a last step (see `coordinator`), write a checkpoint and leave together. A job's
+script uses the file, because launchers do different things with a signal: srun passes SIGUSR1 on,
+Intel's mpirun dies of it and leaves its ranks alone.
 """
 
 from __future__ import annotations

@@ -28,7 +28,13 @@ from hvdtrain.train.checkpoint.digest import replica_sha256, require_same_replic
 from hvdtrain.train.checkpoint.writer import CheckpointWriter
 from hvdtrain.train.clock import StepClock
 from hvdtrain.train.data.corrupt import CorruptLog
-from hvdtrain.train.process.world import World, from_first, gather, gather_rows, scatter_rows
+from hvdtrain.train.process.world import (
+    World,
+    allgather,
+    bcast_from_root,
+    gather_rows,
+    scatter_rows,
+)
 from hvdtrain.train.reduction.mean import broadcast_state
 from hvdtrain.train.state import Journey, Snapshot
 
@@ -78,7 +84,7 @@ class RunMemory:
         self.writer.finish()
         arrays: list[Array] = [variable.numpy() for variable in self.shared]
         mine = RankState(clock=journey.clock.state, corrupt=tuple(sorted(self.corrupt.examples)))
-        gathered = gather((mine, self._replica_sha256(arrays)))
+        gathered = allgather((mine, self._replica_sha256(arrays)))
         require_same_replicas([digest for _, digest in gathered], self.world.hosts, journey.step)
         rows = gather_rows(_flatten(self.own))
         if rows is None:
@@ -122,7 +128,7 @@ class RunMemory:
         if checkpoint is not None:
             _assign_all(self.shared, checkpoint)
         broadcast_state(self.shared, self.world.ranks)
-        state = from_first(lambda: checkpoint.state if checkpoint else None, self.world)
+        state = bcast_from_root(lambda: checkpoint.state if checkpoint else None, self.world)
         if state is None:
             return Journey()
         values = _flatten(self.own)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from hvdtrain.errors import RunError
-from hvdtrain.train.process.world import gather
+from hvdtrain.train.process.world import allgather
 
 _NAMED_AT_MOST = 10
 
@@ -90,7 +90,7 @@ def count_corrupt(log: CorruptLog) -> int:
     Raises:
         RunError: They are more than a run puts up with.
     """
-    found = len(frozenset().union(*gather(log.examples)))
+    found = len(frozenset().union(*allgather(log.examples)))
     if found > log.limit:
         raise RunError(
             f"{found} corrupt {log.split} images are more than the {log.limit} that a run puts "

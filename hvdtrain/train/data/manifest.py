@@ -27,7 +27,7 @@ class Shard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     corrupt: tuple[str, ...] = ()
 
 
-class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ShardOrigin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What decides the content of every shard. Shards of equal origin are equal.
 
     Attributes:
@@ -49,7 +49,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """All shards of a folder, in the order of their names, and the class names."""
 
     schema_version: int
-    origin: Origin
+    origin: ShardOrigin
     classes: tuple[str, ...]
     train: tuple[Shard, ...]
     validation: tuple[Shard, ...]

@@ -17,7 +17,7 @@ import tensorflow as tf
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.train.data.corrupt import explain
 from hvdtrain.train.data.folders import FolderSplit, ImageFolders, list_folders
-from hvdtrain.train.data.manifest import MANIFEST_NAME, Manifest, Origin, Shard, load_manifest
+from hvdtrain.train.data.manifest import MANIFEST_NAME, Manifest, Shard, ShardOrigin, load_manifest
 from hvdtrain.train.data.sampler import Examples, permute
 from hvdtrain.train.data.shardwriter import Progress, ShardWriter, sync_file
 
@@ -56,7 +56,7 @@ def prepare(job: PrepareJob, progress: Progress) -> Manifest:
     folders = list_folders(job.source)
     _check_shards("--shards", job.train_shards, len(folders.train.names))
     _check_shards("--validation-shards", job.validation_shards, len(folders.validation.names))
-    origin = Origin(
+    origin = ShardOrigin(
         source_fingerprint=folders.fingerprint(),
         train_shards=job.train_shards,
         validation_shards=job.validation_shards,
@@ -85,7 +85,7 @@ def _check_shards(option: str, shards: int, images: int) -> None:
         raise InputError(option, shards, f"1 to the number of images, {images}")
 
 
-def _find_whole(destination: Path, origin: Origin) -> Manifest | None:
+def _find_whole(destination: Path, origin: ShardOrigin) -> Manifest | None:
     """The manifest of an earlier run of the same job that came to its end."""
     if not destination.is_dir():
         return None
@@ -95,7 +95,7 @@ def _find_whole(destination: Path, origin: Origin) -> Manifest | None:
     return manifest
 
 
-def _open_journal(destination: Path, origin: Origin) -> dict[str, Shard]:
+def _open_journal(destination: Path, origin: ShardOrigin) -> dict[str, Shard]:
     """The shards that an earlier run of the same job has finished; a new journal if none has."""
     destination.mkdir(parents=True, exist_ok=True)
     journal = destination / JOURNAL_NAME
@@ -106,7 +106,7 @@ def _open_journal(destination: Path, origin: Origin) -> dict[str, Shard]:
         return {}
     first, *lines = journal.read_bytes().split(b"\n")
     try:
-        same = msgspec.json.decode(first, type=Origin) == origin
+        same = msgspec.json.decode(first, type=ShardOrigin) == origin
         # What follows the last line feed was cut off by the interruption.
         shards = [msgspec.json.decode(line, type=Shard) for line in lines[:-1]]
     except msgspec.DecodeError:
@@ -130,7 +130,7 @@ def _refuse(destination: Path, reason: str) -> None:
 
 def _write_missing(
     job: PrepareJob,
-    origin: Origin,
+    origin: ShardOrigin,
     folders: ImageFolders,
     done: dict[str, Shard],
     progress: Progress,

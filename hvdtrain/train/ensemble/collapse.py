@@ -14,7 +14,7 @@ from hvdtrain.errors import InputError, RunError
 from hvdtrain.files.fields import require_name
 from hvdtrain.plan.method.collapse import make_collapse_plan
 from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.plan.method.snapshot import Origin
+from hvdtrain.plan.method.snapshot import SnapshotOrigin
 from hvdtrain.runs.folder import RunFolder
 from hvdtrain.train.checkpoint.archive import (
     SNAPSHOTS_FOLDER,
@@ -29,13 +29,13 @@ from hvdtrain.train.clock import ClockState
 from hvdtrain.train.data.dataset import discover
 from hvdtrain.train.open_run import open_run
 from hvdtrain.train.options import CollapseOptions
-from hvdtrain.train.process.context import Seat
-from hvdtrain.train.process.world import World, from_first
+from hvdtrain.train.process.context import RankContext
+from hvdtrain.train.process.world import World, bcast_from_root
 from hvdtrain.train.run import carry_out
 from hvdtrain.train.session import Opened
 
 
-def run_collapses(options: CollapseOptions, seat: Seat) -> None:
+def run_collapses(options: CollapseOptions, context: RankContext) -> None:
     """Collapse one snapshot, or all that are not yet, one after the other. Collective.
 
     Raises:
@@ -43,9 +43,9 @@ def run_collapses(options: CollapseOptions, seat: Seat) -> None:
         RunError: A run failed. Other ranks may be waiting for this one: the caller must end them.
         Interrupted: A signal asked the run to end; the same command goes on.
     """
-    for number in from_first(lambda: find_numbers(options), seat.world):
+    for number in bcast_from_root(lambda: find_numbers(options), context.world):
         one = dataclasses.replace(options, snapshot=number)
-        carry_out(seat, options, functools.partial(begin_collapse, one, seat.world))
+        carry_out(context, options, functools.partial(begin_collapse, one, context.world))
 
 
 def find_numbers(options: CollapseOptions) -> list[int]:
@@ -112,7 +112,7 @@ def _read_snapshot(run: Path, number: int) -> Checkpoint:
 def _make_plan(options: CollapseOptions, snapshot: Checkpoint) -> RunPlan:
     state = snapshot.state
     assert options.snapshot is not None and state.evaluation is not None
-    origin = Origin(
+    origin = SnapshotOrigin(
         run_id=options.run.resolve().name,
         snapshot=options.snapshot,
         step=state.step,

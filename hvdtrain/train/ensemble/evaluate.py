@@ -24,12 +24,12 @@ from hvdtrain.train.data.pipeline import open_pipeline
 from hvdtrain.train.evaluate import count_hits, make_result
 from hvdtrain.train.models.resnet import make_model
 from hvdtrain.train.options import EnsembleOptions
-from hvdtrain.train.process.context import Seat
-from hvdtrain.train.process.world import World, from_first
-from hvdtrain.train.reduction.mean import broadcast_state, sum_over_ranks
+from hvdtrain.train.process.context import RankContext
+from hvdtrain.train.process.world import World, bcast_from_root
+from hvdtrain.train.reduction.mean import allreduce_sum, broadcast_state
 
 
-def run_ensemble(options: EnsembleOptions, seat: Seat) -> tuple[Path, Ensemble] | None:
+def run_ensemble(options: EnsembleOptions, context: RankContext) -> tuple[Path, Ensemble] | None:
     """Evaluate the models of some runs and their average, and write the result. Collective.
 
     Returns:
@@ -41,15 +41,15 @@ def run_ensemble(options: EnsembleOptions, seat: Seat) -> tuple[Path, Ensemble] 
             written.
     """
     begin = time.monotonic()
-    world = seat.world
+    world = context.world
 
     def look() -> tuple[list[Record], RunPlan]:
         records = _read_records(options.runs)
         return records, _evaluation_plan(records[0].plan, world, options.data)
 
-    records, plan = from_first(look, world)
+    records, plan = bcast_from_root(look, world)
     models = _load_models(records, options.runs, world)
-    pipeline = open_pipeline(plan, world.rank, seat.loader_threads, seat.data_cpus)
+    pipeline = open_pipeline(plan, world.rank, context.loader_threads, context.data_cpus)
     evaluations = EnsembleEvaluator(models, world.ranks).evaluate(pipeline.validation())
     corrupt = count_corrupt(pipeline.corrupt_validation)
     if not world.is_first:
@@ -63,8 +63,8 @@ def run_ensemble(options: EnsembleOptions, seat: Seat) -> tuple[Path, Ensemble] 
         ranks=world.ranks,
         model=plan.model,
         dataset=plan.dataset,
-        versions=seat.versions,
-        git_commit=seat.git_commit,
+        versions=context.versions,
+        git_commit=context.git_commit,
         members=tuple(map(_make_member, records, alone)),
         evaluation=together,
     )
@@ -104,7 +104,7 @@ class EnsembleEvaluator:
         totals = np.zeros((len(self._models) + 1, 4), np.float64)
         for images, labels in batches:
             totals += self._count(images, labels).numpy()
-        return [make_result(row) for row in sum_over_ranks(totals, self._ranks)]
+        return [make_result(row) for row in allreduce_sum(totals, self._ranks)]
 
     def _count_batch(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         logits = [model(images, training=False) for model in self._models]

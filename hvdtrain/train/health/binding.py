@@ -23,7 +23,7 @@ from hvdtrain.train.health.binding_rules import (
     sort_threads,
 )
 from hvdtrain.train.process.pinning import allowed_cpus, count_masks, thread_ids
-from hvdtrain.train.process.world import World, gather
+from hvdtrain.train.process.world import World, allgather
 from hvdtrain.units import format_cpu_list, parse_cpu_list
 
 CPUS = Path("/sys/devices/system/cpu")
@@ -74,7 +74,7 @@ def attest(
     )
     ignored = judge_settings(cores, masks, os.environ, world.reduction == "CCL")
     working = RankUse(rank=world.rank, host=host, cores=_cores(use.compute | use.communication))
-    answers = gather((placement, ignored, working))
+    answers = allgather((placement, ignored, working))
     said = [
         f"rank {place.rank} on {place.host}: {text}"
         for place, texts, _ in answers

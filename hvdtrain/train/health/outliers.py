@@ -59,15 +59,15 @@ def find_slow(seconds: Sequence[float]) -> tuple[Slow, ...]:
 
 
 def name_stragglers(
-    own_seconds: Sequence[float | None], hosts: Sequence[str]
+    compute_seconds: Sequence[float | None], hosts: Sequence[str]
 ) -> tuple[Straggler, ...]:
     """The slow ranks, slowest first.
 
     Args:
-        own_seconds: Of every rank; None: it has none.
+        compute_seconds: Of every rank; None: it has none.
         hosts: Of every rank.
     """
-    known = [(rank, value) for rank, value in enumerate(own_seconds) if value is not None]
+    known = [(rank, value) for rank, value in enumerate(compute_seconds) if value is not None]
     return tuple(
         Straggler(
             rank=known[slow.index][0],

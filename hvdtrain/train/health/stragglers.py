@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from hvdtrain.runs.record import Straggler
 from hvdtrain.train.health.outliers import name_stragglers
-from hvdtrain.train.process.world import World, gather
+from hvdtrain.train.process.world import World, allgather
 
 
 class StragglerWatch:
@@ -24,14 +24,14 @@ class StragglerWatch:
         self._named: set[int] = set()
         self._epochs: list[list[float]] = []
 
-    def find(self, own_seconds: float | None) -> tuple[Straggler, ...]:
+    def find(self, compute_seconds: float | None) -> tuple[Straggler, ...]:
         """The stragglers, slowest first. Collective.
 
         Args:
-            own_seconds: This rank's mean seconds of an update before its reduction; None on every
-                rank when no update counts.
+            compute_seconds: This rank's mean seconds of an update before its reduction; None
+                on every rank when no update counts.
         """
-        seconds = gather(own_seconds)
+        seconds = allgather(compute_seconds)
         known = [value for value in seconds if value is not None]
         if len(known) == self._world.ranks:
             self._epochs.append(known)

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from hvdtrain.runs.preflight import AllreduceTime
-from hvdtrain.runs.record import Reduction
-from hvdtrain.train.process.world import World, gather, wait_for_all
+from hvdtrain.runs.record import ReductionBackend
+from hvdtrain.train.process.world import World, allgather, barrier
 
 SIZES = (4 * 2**10, 64 * 2**10, 2**20, 16 * 2**20, 100 * 2**20)
 """Bytes. The gradients of ResNet-50 are 102 MB."""
@@ -49,7 +49,7 @@ def check_allreduce(world: World) -> AllreduceResult:
         times.append(AllreduceTime(bytes=size, seconds=seconds))
         if not right:
             wrong.append(size)
-    return AllreduceResult(tuple(times), tuple(gather(tuple(wrong))))
+    return AllreduceResult(tuple(times), tuple(allgather(tuple(wrong))))
 
 
 def _reduce(size: int, world: World) -> tuple[bool, float]:
@@ -59,19 +59,19 @@ def _reduce(size: int, world: World) -> tuple[bool, float]:
     values = tf.constant(numbers + np.float32(world.rank % _DISTINCT))
     offsets = sum(rank % _DISTINCT for rank in range(world.ranks))
     name = f"preflight_{size}"
-    wait_for_all()
+    barrier()
     begin = time.perf_counter()
     total = hvd.allreduce(values, op=hvd.Sum, name=name)
-    first = max(gather(time.perf_counter() - begin))
+    first = max(allgather(time.perf_counter() - begin))
     right = np.array_equal(total.numpy(), numbers * world.ranks + np.float32(offsets))
     repetitions = min(MOST_REPETITIONS, int(MEASURED_SECONDS / first))
     if repetitions == 0:
         return right, first
-    wait_for_all()
+    barrier()
     begin = time.perf_counter()
     for _ in range(repetitions):
         hvd.allreduce(values, op=hvd.Sum, name=name)
-    return right, max(gather((time.perf_counter() - begin) / repetitions))
+    return right, max(allgather((time.perf_counter() - begin) / repetitions))
 
 
 # Source: Intel MPI Developer Reference, I_MPI_ADJUST Family.
@@ -97,7 +97,7 @@ _OPENMPI = {
 }
 
 
-def allreduce_algorithm(reduction: Reduction, mpi: str, environ: Mapping[str, str]) -> str:
+def allreduce_algorithm(reduction: ReductionBackend, mpi: str, environ: Mapping[str, str]) -> str:
     """In words, with the setting that says so.
 
     Args:

@@ -80,7 +80,7 @@ def run_preflight(options: TrainOptions, deadline_seconds: float) -> Preflight |
 
 
 def _check(rank: _Rank) -> Preflight | None:
-    from hvdtrain.train.process.world import from_first, leave_world
+    from hvdtrain.train.process.world import bcast_from_root, leave_world
 
     world, horovod = _join(rank)
     report = _make_report(rank, world, horovod)
@@ -92,7 +92,7 @@ def _check(rank: _Rank) -> Preflight | None:
 
             RunFolder(folder).keep_preflight(report)
 
-    from_first(keep, world)
+    bcast_from_root(keep, world)
     leave_world()
     if world.is_first:
         rank.notes.remove()

@@ -10,7 +10,7 @@ from hvdtrain.runs.preflight import RankAnswer
 from hvdtrain.train.open_run import make_run_plan
 from hvdtrain.train.options import TrainOptions
 from hvdtrain.train.process.provenance import read_versions
-from hvdtrain.train.process.world import World, gather, leave_world, library_version
+from hvdtrain.train.process.world import World, allgather, leave_world, library_version
 
 
 def compare_ranks(options: TrainOptions, world: World, itex: str | None) -> tuple[RankAnswer, ...]:
@@ -26,7 +26,7 @@ def compare_ranks(options: TrainOptions, world: World, itex: str | None) -> tupl
     except InputError as refused:
         error = refused
     answers = tuple(
-        gather(
+        allgather(
             RankAnswer(
                 rank=world.rank,
                 host=world.hosts[world.rank],

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from hvdtrain.runs.preflight import NodeSpeed
-from hvdtrain.train.process.world import World, gather, wait_for_all
+from hvdtrain.train.process.world import World, allgather, barrier
 
 MEASURED_SECONDS = 1.0
 FEWEST_RUNS = 3
@@ -27,11 +27,11 @@ def measure_nodes(world: World, cores: int) -> tuple[NodeSpeed, ...]:
         world: All ranks.
         cores: On which this rank computes.
     """
-    wait_for_all()
+    barrier()
     gflop_per_second = _convolution_gflop_per_second(cores)
-    wait_for_all()
+    barrier()
     triad_gb_per_second = _triad_gb_per_second(cores)
-    ranks = gather((gflop_per_second, triad_gb_per_second))
+    ranks = allgather((gflop_per_second, triad_gb_per_second))
     return tuple(
         NodeSpeed(
             host=host,

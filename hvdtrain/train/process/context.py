@@ -9,11 +9,11 @@ from hvdtrain.runs.record import Versions
 from hvdtrain.train.process.pinning import thread_ids
 from hvdtrain.train.process.provenance import read_git_commit, read_versions
 from hvdtrain.train.process.rank_environment import Launch
-from hvdtrain.train.process.world import World, gather_equal, join_world, library_version
+from hvdtrain.train.process.world import World, join_world, library_version, require_equal
 
 
 @dataclass(frozen=True)
-class Seat:
+class RankContext:
     """A rank's place among all ranks.
 
     Attributes:
@@ -41,7 +41,7 @@ class Seat:
         return max(1, len(self.data_cpus))
 
 
-def take_seat(launch: Launch, cores: RankCores | None, itex: str | None) -> Seat:
+def make_rank_context(launch: Launch, cores: RankCores | None, itex: str | None) -> RankContext:
     """Join the world. Collective, once in a process.
 
     Args:
@@ -58,5 +58,5 @@ def take_seat(launch: Launch, cores: RankCores | None, itex: str | None) -> Seat
     world = join_world(launch)
     communication = thread_ids() - before
     versions = read_versions(library_version(), itex)
-    gather_equal("versions of the stack", versions, world)
-    return Seat(world, cores, communication, versions, git_commit)
+    require_equal("versions of the stack", versions, world)
+    return RankContext(world, cores, communication, versions, git_commit)

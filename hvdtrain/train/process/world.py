@@ -19,7 +19,7 @@ import numpy.typing as npt
 from mpi4py import MPI
 
 from hvdtrain.errors import RunError
-from hvdtrain.runs.record import Reduction
+from hvdtrain.runs.record import ReductionBackend
 from hvdtrain.train.process.rank_environment import Launch, host_name
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class World:
     rank: int
     ranks: int
     hosts: tuple[str, ...]
-    reduction: Reduction
+    reduction: ReductionBackend
 
     @property
     def nodes(self) -> int:
@@ -104,18 +104,18 @@ def check_plan_size(ranks_per_node: int, nodes: int, world: World) -> None:
         )
 
 
-def gather(value: T) -> list[T]:
+def allgather(value: T) -> list[T]:
     """The value of every rank, in order of rank, on every rank."""
     values: list[T] = MPI.COMM_WORLD.allgather(value)
     return values
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Return when every rank has called it. Collective."""
     MPI.COMM_WORLD.Barrier()
 
 
-def from_first(make: Callable[[], T], world: World) -> T:
+def bcast_from_root(make: Callable[[], T], world: World) -> T:
     """What rank 0 makes, on every rank. Collective.
 
     What all ranks must agree on is decided once, and what is wrong with it is said once. When
@@ -169,13 +169,13 @@ class RankAgreement:
         return int(self._largest[0])
 
 
-def gather_equal(what: str, value: object, world: World) -> None:
+def require_equal(what: str, value: object, world: World) -> None:
     """Raise unless every rank has the same value. Collective.
 
     Raises:
         RunError: Some rank differs from rank 0; the message names those ranks and their nodes.
     """
-    values = gather(value)
+    values = allgather(value)
     different = [rank for rank, other in enumerate(values) if other != values[0]]
     if different:
         named = ", ".join(f"{rank} on {world.hosts[rank]}" for rank in different[:8])
@@ -198,7 +198,7 @@ def library_version() -> str:
 
 def leave_world() -> None:
     """Wait for every rank, then shut Horovod down, so that nobody is cut off."""
-    wait_for_all()
+    barrier()
     hvd.shutdown()
 
 
@@ -210,7 +210,7 @@ def abort_world(exit_code: int) -> NoReturn:
     os._exit(exit_code)
 
 
-def _reduction(ranks: int) -> Reduction:
+def _reduction(ranks: int) -> ReductionBackend:
     """Horovod's order is Gloo, oneCCL, MPI, unless HOROVOD_CPU_OPERATIONS names one."""
     if ranks == 1:
         return "none"

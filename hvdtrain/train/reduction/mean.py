@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 GROUP_BYTES = 8 * 2**20
 
 
-class GradientMean:
+class AllreduceMean:
     """The mean of every gradient over the ranks, in fixed groups.
 
     The backward pass ends with the first layer, so the last layer's gradients are ready first and
@@ -74,7 +74,7 @@ def group_from_the_end(sizes: Sequence[int], group_bytes: int) -> list[list[int]
     return groups
 
 
-def mean_over_ranks(value: tf.Tensor, ranks: int, name: str) -> tf.Tensor:
+def allreduce_mean(value: tf.Tensor, ranks: int, name: str) -> tf.Tensor:
     """The mean of one small tensor over the ranks, inside a `tf.function`.
 
     Args:
@@ -100,7 +100,7 @@ def average_over_ranks(variables: Sequence[tf.Variable], ranks: int) -> None:
         variable.assign(mean)
 
 
-def sum_over_ranks(values: NDArray[np.float64], ranks: int) -> NDArray[np.float64]:
+def allreduce_sum(values: NDArray[np.float64], ranks: int) -> NDArray[np.float64]:
     """Sum an array over the ranks, in float64: exact for counts up to 2^53.
 
     Args:

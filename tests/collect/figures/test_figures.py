@@ -16,7 +16,7 @@ from hvdtrain.collect.figures.curves import (
 from hvdtrain.collect.figures.model import Figure, Point
 from hvdtrain.collect.figures.scaling import make_scaling_figure
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
-from hvdtrain.collect.runs import read_run
+from hvdtrain.collect.runs import make_run
 from hvdtrain.collect.tables.runs_table import make_rows
 from hvdtrain.plan.method.recipe import load_recipe
 from hvdtrain.plan.method.snapshot import EvaluationResult
@@ -61,7 +61,7 @@ def test_scaling_has_the_runs_on_the_same_ideal_line() -> None:
         make_record(f"n{nodes}", plan=make_test_plan(nodes=nodes), images_per_second=speed)
         for nodes, speed in speeds.items()
     ]
-    figure = make_scaling_figure(make_rows(map(read_run, records)))
+    figure = make_scaling_figure(make_rows(map(make_run, records)))
     (own,) = (points for name, points in labelled(figure).items() if name.startswith("stampede2"))
     assert dict(own) == pytest.approx({256: 256, 1024: 1024 * 52 / 60})
     assert "86.7 % on 1024 nodes" in figure.description

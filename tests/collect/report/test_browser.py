@@ -17,7 +17,7 @@ import pytest
 
 from hvdtrain.collect.report.html import Live, render_page
 from hvdtrain.collect.report.serve import ReportServer
-from hvdtrain.collect.runs import read_run
+from hvdtrain.collect.runs import make_run
 from hvdtrain.collect.tables.runs_table import make_rows
 from hvdtrain.runs.store import Malformed, read_results
 from tests.collect.records import make_record, make_test_plan, write_record
@@ -119,7 +119,7 @@ def test_it_opens_without_a_word_and_asks_nobody(driver: Chrome, address: str) -
 def test_the_values_are_those_of_collect(driver: Chrome, address: str, results: Path) -> None:
     show(driver, address)
     found = [one for one in read_results(results) if not isinstance(one, Malformed)]
-    rows = [msgspec.structs.asdict(row) for row in make_rows(map(read_run, found))]
+    rows = [msgspec.structs.asdict(row) for row in make_rows(map(make_run, found))]
     page: list[dict[str, str]] = driver.execute_script(SHOWN_TABLE)
     assert len(page) == len(rows) == 6
     for cells, row in zip(page, rows, strict=True):

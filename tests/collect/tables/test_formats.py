@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvdtrain.collect.runs import read_run
+from hvdtrain.collect.runs import make_run
 from hvdtrain.collect.tables.formats import Format, format_sheets
 from hvdtrain.collect.tables.runs_table import Row, make_rows, make_sheet
 from hvdtrain.files.fields import printable
@@ -28,7 +28,7 @@ RUNS: list[Record | Incomplete] = [
     make_record("knl-256", epoch_seconds=(120.0, 86.7, 86.7)),
     Incomplete(run_id="cut-off", plan=make_test_plan(nodes=1536)),
 ]
-ROWS = make_rows(map(read_run, RUNS))
+ROWS = make_rows(map(make_run, RUNS))
 
 MARKDOWN = """\
 | run      | label      | system        | model                     | local batch | nodes | s/epoch | s/epoch from | images/s | speedup | efficiency % | base    | paper   | paper s/epoch | difference % | paper images/s |

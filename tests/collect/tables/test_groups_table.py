@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvdtrain.collect.runs import read_run
+from hvdtrain.collect.runs import make_run
 from hvdtrain.collect.tables.compare_table import Change, make_changes, make_compare_sheet
 from hvdtrain.collect.tables.formats import format_sheets
 from hvdtrain.collect.tables.groups_table import JOB, Field, make_group_sheet, make_groups
@@ -25,13 +25,13 @@ from tests.collect.records import make_training
 
 
 def group(fields: tuple[Field, ...], *records: Record) -> list[dict[str, Any]]:
-    sheet = make_group_sheet(map(read_run, records), fields)
+    sheet = make_group_sheet(map(make_run, records), fields)
     found: list[dict[str, Any]] = json.loads(format_sheets([sheet], "json"))
     return found
 
 
 def changes(first: list[Record], second: list[Record], quantity: str) -> list[Change]:
-    found = make_changes(map(read_run, first), map(read_run, second))
+    found = make_changes(map(make_run, first), map(make_run, second))
     return [change for change in found if change.quantity == quantity]
 
 
@@ -73,7 +73,7 @@ def test_a_duplicate_is_the_same_job_in_every_respect() -> None:
         make_training("long", epochs=100),
         make_training("bf16", precision="bf16"),
     ]
-    assert [len(found.run_ids) for found in make_groups(map(read_run, records), JOB)].count(2) == 1
+    assert [len(found.run_ids) for found in make_groups(map(make_run, records), JOB)].count(2) == 1
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_only_the_same_job_is_compared() -> None:
 
 
 def test_the_table_of_changes_has_a_row_for_each_quantity() -> None:
-    sheet = make_compare_sheet(map(read_run, runs(85.0)), map(read_run, runs(80.0)))
+    sheet = make_compare_sheet(map(make_run, runs(85.0)), map(make_run, runs(80.0)))
     rows = json.loads(format_sheets([sheet], "json"))
     assert [row["quantity"] for row in rows] == ["epoch_seconds", "top1_percent"]
     assert rows[0]["change_percent"] == pytest.approx(-100 * 5 / 85)

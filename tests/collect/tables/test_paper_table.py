@@ -10,7 +10,7 @@ import pytest
 
 from hvdtrain.collect.paper.match import belongs
 from hvdtrain.collect.paper.tables import TABLES, TableNumber, load_paper_table
-from hvdtrain.collect.runs import Run, read_run
+from hvdtrain.collect.runs import Run, make_run
 from hvdtrain.collect.tables.formats import format_sheets
 from hvdtrain.collect.tables.paper_table import make_paper_sheet
 from hvdtrain.runs.record import Record
@@ -21,7 +21,7 @@ JOB_TABLES = tuple(number for number in TABLES if number not in ("X", "XI"))
 
 def collect(number: TableNumber, *records: Record) -> list[dict[str, Any]]:
     """The rows of a table that some run stands in."""
-    sheet = make_paper_sheet(number, map(read_run, records))
+    sheet = make_paper_sheet(number, map(make_run, records))
     rows: list[dict[str, Any]] = json.loads(format_sheets([sheet], "json"))[number]["rows"]
     return [row for row in rows if row["runs"]]
 
@@ -184,7 +184,7 @@ def test_rows_without_a_run_keep_the_papers_values() -> None:
 
 def test_belongs_looks_at_the_whole_job() -> None:
     table = load_paper_table("V")
-    run = read_run(make_record("run"))
+    run = make_run(make_record("run"))
     assert [row.row for row in table.row if belongs(run, table, row)] == [2]
     for change in ({"nodes": 255}, {"node_batch": 16}, {"system": "stampede2-skx"}):
         other: Run = msgspec.structs.replace(run, **change)
@@ -203,7 +203,7 @@ MARKDOWN = """\
 
 def test_the_table_for_people_has_the_papers_columns_in_the_papers_order() -> None:
     runs = [make_training("a", seconds=82.8), make_training("b", seconds=83.8)]
-    sheet = make_paper_sheet("V", map(read_run, runs))
+    sheet = make_paper_sheet("V", map(make_run, runs))
     text = format_sheets([sheet], "md")
     assert text.splitlines()[:6] == MARKDOWN.splitlines()
     assert "24.5\\* |" in text
@@ -232,6 +232,6 @@ def test_the_accuracy_is_that_after_the_last_epoch() -> None:
 
 def test_an_accuracy_is_shown_with_two_decimals_where_the_paper_does_not_say() -> None:
     run = evaluated(repeated("VIII", 1), 90, top1=37_891 / 50_000)
-    text = format_sheets([make_paper_sheet("VIII", [read_run(run)])], "md")
+    text = format_sheets([make_paper_sheet("VIII", [make_run(run)])], "md")
     assert " 75.78 |" in text
     assert collect("VIII", run)[0]["top1_percent"] == pytest.approx(75.782)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hvdtrain.collect.runs import describe_model, epoch_seconds, read_run
+from hvdtrain.collect.runs import describe_model, epoch_seconds, make_run
 from hvdtrain.collect.tables.runs_table import Row, make_rows
 from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.method.model import ModelSpec
@@ -29,7 +29,7 @@ COMPARISON = (
 
 
 def row_of(record: Record | Incomplete) -> Row:
-    (row,) = make_rows([read_run(record)])
+    (row,) = make_rows([make_run(record)])
     return row
 
 
@@ -147,7 +147,7 @@ def run(run_id: str, nodes: int, throughput: float, **fields: Any) -> Record:
 def efficiencies(*records: Record) -> dict[str, tuple[float | None, str | None]]:
     return {
         row.run_id: (row.efficiency, row.efficiency_base)
-        for row in make_rows(map(read_run, records))
+        for row in make_rows(map(make_run, records))
     }
 
 
@@ -189,7 +189,7 @@ def test_of_two_smallest_runs_the_faster_is_the_base() -> None:
 
 def test_numbers_at_the_edge_of_floats_do_not_raise() -> None:
     records = [run("a", 1, 5e-324), run("b", 2, 1.7e308), run("c", 1024, 1.7e308)]
-    rows = make_rows(map(read_run, records))
+    rows = make_rows(map(make_run, records))
     assert [row.efficiency for row in rows] == [1.0, None, None]
 
 
@@ -199,7 +199,7 @@ def test_rows_are_in_the_order_of_the_paper() -> None:
         make_record(f"r{i}", plan=make_test_plan(nodes=nodes, node_batch=batch))
         for i, (nodes, batch) in enumerate(jobs)
     ]
-    rows = make_rows(map(read_run, records))
+    rows = make_rows(map(make_run, records))
     assert [(row.nodes, row.node_batch) for row in rows] == sorted(jobs)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hvdtrain.collect.runs import read_run
+from hvdtrain.collect.runs import make_run
 from hvdtrain.collect.tables.formats import format_sheets
 from hvdtrain.collect.tables.table_10 import make_literature_sheet
 from hvdtrain.runs.record import Record
@@ -13,7 +13,7 @@ from tests.collect.records import make_training
 
 
 def rows(*records: Record) -> list[dict[str, Any]]:
-    sheet = make_literature_sheet(map(read_run, records))
+    sheet = make_literature_sheet(map(make_run, records))
     found: list[dict[str, Any]] = json.loads(format_sheets([sheet], "json"))["X"]["rows"]
     return found
 

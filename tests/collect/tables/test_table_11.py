@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from hvdtrain.collect.runs import read_run
+from hvdtrain.collect.runs import make_run
 from hvdtrain.collect.tables.formats import format_sheets
 from hvdtrain.collect.tables.table_11 import make_snapshot_sheet
-from hvdtrain.plan.method.snapshot import EvaluationResult, Origin
+from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
 from hvdtrain.runs.ensemble import Ensemble, EnsembleMember
 from hvdtrain.runs.record import Record
 from tests.collect.records import evaluated, make_training
@@ -23,7 +23,9 @@ def evaluation(top1: float) -> EvaluationResult:
 
 
 def collapse(run_id: str, snapshot: int, before: float, after: float, **plan: Any) -> Record:
-    origin = Origin(run_id="cycles", snapshot=snapshot, step=9, evaluation=evaluation(before))
+    origin = SnapshotOrigin(
+        run_id="cycles", snapshot=snapshot, step=9, evaluation=evaluation(before)
+    )
     return make_training(run_id, top1=after, origin=origin, **(CYCLES | plan))
 
 
@@ -48,7 +50,7 @@ def ensemble(top1: float, **changes: Any) -> Ensemble:
 def lines(*records: Record, ensembles: tuple[Ensemble, ...] = ()) -> dict[str, dict[str, Any]]:
     """The lines that something stands in, by the number on the figure."""
     named = [(f"ensemble-{i}", each) for i, each in enumerate(ensembles)]
-    sheet = make_snapshot_sheet(map(read_run, records), named)
+    sheet = make_snapshot_sheet(map(make_run, records), named)
     rows = json.loads(format_sheets([sheet], "json"))["XI"]["rows"]
     return {row["snapshot"]: row for row in rows if row["runs"]}
 
@@ -109,4 +111,4 @@ def test_a_synthetic_ensemble_is_none() -> None:
 
 
 def test_a_collapse_is_no_training_of_its_own() -> None:
-    assert not read_run(collapse("run", 1, 0.6, 0.7)).whole
+    assert not make_run(collapse("run", 1, 0.6, 0.7)).whole

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.job.job_plan import JobPlan, Origin, make_job
+from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.job.summary import describe_job
 from hvdtrain.plan.machine.system import load_system
 
-ORIGIN = Origin(command="hvdtrain render-job", hvdtrain="/opt/hvdtrain/bin/hvdtrain")
+ORIGIN = ScriptOrigin(command="hvdtrain render-job", hvdtrain="/opt/hvdtrain/bin/hvdtrain")
 
 
 def job(**request: Any) -> JobPlan:

@@ -14,7 +14,7 @@ from hvdtrain.errors import InputError
 from hvdtrain.plan.method.collapse import make_collapse_plan
 from hvdtrain.plan.method.recipe import Recipe, load_recipe
 from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.plan.method.snapshot import EvaluationResult, Origin
+from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
 from tests.samples import sample_plan
 
 SEEN = EvaluationResult(count=16, top1=0.5, top5=1.0, loss=1.25)
@@ -26,7 +26,7 @@ def fig_4(**changes: Any) -> RunPlan:
 
 def collapse(parent: RunPlan, number: int, epochs: float | None = None) -> RunPlan:
     step = parent.schedule.snapshots[number - 1]
-    origin = Origin(run_id="run", snapshot=number, step=step, evaluation=SEEN)
+    origin = SnapshotOrigin(run_id="run", snapshot=number, step=step, evaluation=SEEN)
     return make_collapse_plan(parent, origin, epochs)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hvdtrain.plan.method import curves
-from hvdtrain.plan.method.curves import Cosine, Curve, Polynomial, Staircase
+from hvdtrain.plan.method.curves import Cosine, Curve, PiecewiseConstant, Polynomial
 
 RATES = st.floats(0, 10)
 
@@ -41,8 +41,8 @@ def test_a_polynomial_of_power_2_is_a_quarter_of_the_way_at_half_time() -> None:
 
 
 def test_a_staircase_falls_at_its_steps_and_not_before() -> None:
-    stairs = Staircase(start_lr=3.0, factor=0.1, falls=(30, 60, 80))
-    for fall in stairs.falls:
+    stairs = PiecewiseConstant(start_lr=3.0, factor=0.1, boundaries=(30, 60, 80))
+    for fall in stairs.boundaries:
         after = stairs.rate(fall, 90)
         assert after == pytest.approx(stairs.rate(fall - 1, 90) / 10)
     assert stairs.end_lr == pytest.approx(0.003)

@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from hvdtrain.plan.method import schedule as schedule_module
-from hvdtrain.plan.method.curves import Staircase
+from hvdtrain.plan.method.curves import PiecewiseConstant
 from hvdtrain.plan.method.recipe import load_recipe, make_schedule, recipe_names
 from hvdtrain.plan.method.schedule import Schedule, Segment
 
@@ -196,7 +196,7 @@ def test_no_recipe_but_the_steps_jumps(name: str, global_batch: int) -> None:
 
 @pytest.mark.parametrize("step", [-1, 30])
 def test_there_is_nothing_outside_the_schedule(step: int) -> None:
-    constant = Staircase(start_lr=1.0, factor=1.0, falls=())
+    constant = PiecewiseConstant(start_lr=1.0, factor=1.0, boundaries=())
     schedule = Schedule(segments=(Segment(name="s", steps=30, curve=constant),))
     with pytest.raises(IndexError):
         schedule.learning_rate(step)

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from hvdtrain.errors import RunError
-from hvdtrain.train.checkpoint.coordinator import GO_ON, SAVE, STOP, CheckpointInterval, Keeper
+from hvdtrain.train.checkpoint.coordinator import (
+    GO_ON,
+    SAVE,
+    STOP,
+    CheckpointCoordinator,
+    CheckpointInterval,
+)
 from hvdtrain.train.checkpoint.interrupt import (
     SIGNALS,
     Interrupted,
@@ -23,10 +29,10 @@ from hvdtrain.train.checkpoint.writer import CheckpointWriter
 
 
 class OtherRanks:
-    """Keeps this rank's wish and answers with the largest of all."""
+    """Keeps this rank's vote and answers with the largest of all."""
 
-    def __init__(self, wish: int = GO_ON) -> None:
-        self.others, self.own = wish, GO_ON
+    def __init__(self, vote: int = GO_ON) -> None:
+        self.others, self.own = vote, GO_ON
 
     def propose(self, number: int) -> None:
         self.own = number
@@ -36,7 +42,7 @@ class OtherRanks:
 
 
 class Run:
-    """A keeper and what it saved."""
+    """A coordinator and what it saved."""
 
     def __init__(self, others: int = GO_ON, seconds: float = 3600.0, first: bool = True) -> None:
         self.saved = 0
@@ -46,7 +52,7 @@ class Run:
         self.ranks = OtherRanks(others)
         interval = CheckpointInterval(seconds, 2)
         self.writer = CheckpointWriter()
-        self.keeper = Keeper(
+        self.coordinator = CheckpointCoordinator(
             interval, self.ranks, self.note, lambda: self.stop, self.save, self.writer, first
         )
 
@@ -56,8 +62,8 @@ class Run:
             self.writer.start(self.write)
 
     def step(self) -> None:
-        self.keeper.step_begins()
-        self.keeper.step_ends()
+        self.coordinator.step_begins()
+        self.coordinator.step_ends()
 
 
 def test_nothing_is_saved_before_its_time() -> None:
@@ -86,9 +92,9 @@ def test_a_rank_without_a_signal_stops_with_the_others() -> None:
 
 def test_a_signal_during_a_step_waits_for_the_next() -> None:
     run = Run()
-    run.keeper.step_begins()
+    run.coordinator.step_begins()
     run.note.number = signal.SIGTERM
-    run.keeper.step_ends()
+    run.coordinator.step_ends()
     assert run.saved == 0
     with pytest.raises(Interrupted, match="SIGTERM"):
         run.step()
@@ -123,9 +129,9 @@ def test_a_failed_write_is_raised_at_the_end_of_a_step() -> None:
     run = Run()
     run.writer.start(fail)
     run.writer.settle()
-    run.keeper.step_begins()
+    run.coordinator.step_begins()
     with pytest.raises(RunError, match="the disk is full"):
-        run.keeper.step_ends()
+        run.coordinator.step_ends()
 
 
 def test_a_run_stops_when_its_last_checkpoint_is_there() -> None:
@@ -147,7 +153,7 @@ def test_a_run_stops_when_its_last_checkpoint_is_there() -> None:
 def test_every_second_epoch() -> None:
     run = Run()
     for epoch in (1, 2, 3, 4):
-        run.keeper.epoch_ends(epoch)
+        run.coordinator.epoch_ends(epoch)
     assert run.saved == 2
 
 

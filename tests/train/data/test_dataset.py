@@ -18,7 +18,7 @@ from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.method.dataset import DatasetInfo
 from hvdtrain.train.data.dataset import discover, find_planned
 from hvdtrain.train.data.folders import list_folders
-from hvdtrain.train.data.manifest import MANIFEST_NAME, Manifest, Origin, Shard
+from hvdtrain.train.data.manifest import MANIFEST_NAME, Manifest, Shard, ShardOrigin
 from hvdtrain.train.data.tfrecords import index_shard, index_split
 
 
@@ -234,7 +234,9 @@ def write_manifest(folder: Path, sizes: dict[str, tuple[int, int]]) -> None:
         )
         for split in ("train", "validation")
     }
-    origin = Origin(source_fingerprint="", train_shards=2, validation_shards=1, seed=0, size=None)
+    origin = ShardOrigin(
+        source_fingerprint="", train_shards=2, validation_shards=1, seed=0, size=None
+    )
     manifest = Manifest(schema_version=1, origin=origin, classes=("a", "b", "c"), **entries)
     (folder / MANIFEST_NAME).write_bytes(msgspec.json.encode(manifest))
 

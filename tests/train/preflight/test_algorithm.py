@@ -8,7 +8,7 @@ from hvdtrain.plan.machine.core_map import make_core_map
 from hvdtrain.plan.machine.environment import make_settings
 from hvdtrain.plan.machine.system import MpiFamily, load_system
 from hvdtrain.plan.machine.topology import make_topology
-from hvdtrain.runs.record import Reduction
+from hvdtrain.runs.record import ReductionBackend
 from hvdtrain.train.preflight.allreduce import allreduce_algorithm
 
 INTEL = "Intel(R) MPI Library 2021.11 for Linux* OS"
@@ -36,7 +36,9 @@ OPENMPI = "Open MPI v4.1.4, package: Debian OpenMPI"
         ("MPI", "MPICH Version: 4.0", {}, "the MPI library's own choice"),
     ],
 )
-def test_in_words(reduction: Reduction, mpi: str, environ: dict[str, str], expected: str) -> None:
+def test_in_words(
+    reduction: ReductionBackend, mpi: str, environ: dict[str, str], expected: str
+) -> None:
     assert allreduce_algorithm(reduction, mpi, environ) == expected
 
 
@@ -48,5 +50,5 @@ def test_the_settings_of_a_plan_ask_for_a_ring(
     core_map = make_core_map(make_topology(load_system("marenostrum4").node), 2, comm_cores)
     layers = make_settings(core_map, family, itex=False)
     environ = {setting.name: setting.value for layer in layers for setting in layer.settings}
-    reduction: Reduction = "CCL" if environ["HOROVOD_CPU_OPERATIONS"] == "CCL" else "MPI"
+    reduction: ReductionBackend = "CCL" if environ["HOROVOD_CPU_OPERATIONS"] == "CCL" else "MPI"
     assert allreduce_algorithm(reduction, mpi, environ).startswith("ring")

@@ -16,11 +16,11 @@ from tests.ranks import run_ranks
 pytest.importorskip("horovod")
 tf = pytest.importorskip("tensorflow")
 from hvdtrain.train.reduction.mean import (  # noqa: E402
-    GradientMean,
+    AllreduceMean,
+    allreduce_mean,
+    allreduce_sum,
     average_over_ranks,
     group_from_the_end,
-    mean_over_ranks,
-    sum_over_ranks,
 )
 
 pytestmark = pytest.mark.tf
@@ -43,12 +43,12 @@ def test_no_two_neighbouring_groups_fit_in_one(sizes: list[int], bound: int) -> 
 
 def test_one_rank_is_the_identity() -> None:
     gradients = [tf.constant([1.0, 2.0]), tf.constant(3.0)]
-    assert [a is b for a, b in zip(GradientMean(1)(gradients), gradients, strict=True)] == [1, 1]
-    assert mean_over_ranks(gradients[1], 1, "loss") is gradients[1]
+    assert [a is b for a, b in zip(AllreduceMean(1)(gradients), gradients, strict=True)] == [1, 1]
+    assert allreduce_mean(gradients[1], 1, "loss") is gradients[1]
     variable = tf.Variable(5.0)
     average_over_ranks([variable], 1)
     assert variable.numpy() == 5.0
-    assert sum_over_ranks(np.array([1.0, 2.0]), 1).tolist() == [1.0, 2.0]
+    assert allreduce_sum(np.array([1.0, 2.0]), 1).tolist() == [1.0, 2.0]
 
 
 PROGRAM = """
@@ -61,10 +61,10 @@ from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.train.models.batchnorm import average_batchnorm, moving_statistics
 from hvdtrain.train.models.resnet import make_model
 from hvdtrain.train.reduction.mean import (
-    GradientMean,
+    AllreduceMean,
     broadcast_state,
-    mean_over_ranks,
-    sum_over_ranks,
+    allreduce_mean,
+    allreduce_sum,
 )
 
 hvd.init()
@@ -73,7 +73,7 @@ shapes = [[3, 3, 16], [16], [1000], [7, 5], []]
 generator = np.random.default_rng(rank)
 gradients = [tf.constant(generator.normal(size=shape), tf.float32) for shape in shapes]
 # Three groups: [4, 3], [2], [1, 0].
-reduce = GradientMean(ranks, group_bytes=1000)
+reduce = AllreduceMean(ranks, group_bytes=1000)
 first, again = [
     [mean.numpy().tolist() for mean in tf.function(reduce)(gradients)] for _ in range(2)
 ]
@@ -92,8 +92,8 @@ print(json.dumps({
     "again": again,
     "statistics": statistics,
     "weights": float(sum(np.abs(w).sum() for w in model.get_weights())),
-    "mean": float(mean_over_ranks(tf.constant(1.0 + rank), ranks, "value")),
-    "counts": sum_over_ranks(np.array([2.0**52 + rank, rank, 0.5]), ranks).tolist(),
+    "mean": float(allreduce_mean(tf.constant(1.0 + rank), ranks, "value")),
+    "counts": allreduce_sum(np.array([2.0**52 + rank, rank, 0.5]), ranks).tolist(),
 }))
 """
 
