@@ -9,10 +9,11 @@ ARGS ?=
 DATA ?= cifar10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dry-run test torture study check format clean
+GROUPS := test-tf test-ranks test-slurm test-browser test-slow
+.PHONY: help setup dry-run test $(GROUPS) torture study check format clean
 
 help:     ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' Makefile
 
 setup:    ## build .venv with the whole stack: once, about 6 minutes
 	@PYTHON="$(PYTHON)" MPI="$(MPI)" scripts/setup.sh
@@ -22,6 +23,15 @@ dry-run: setup  ## train ResNet-50 for a few steps on this machine
 
 test: setup  ## all tests
 	.venv/bin/python -m pytest $(ARGS)
+
+# A test that is not quick is in one group. What has several marks is where most is needed.
+test-tf: MARKS = tf and not (ranks or slurm or browser)  ## of these what needs TensorFlow alone
+test-ranks: MARKS = ranks and not (slurm or browser)  ## what starts MPI ranks
+test-slurm: MARKS = slurm  ## what needs a real Slurm
+test-browser: MARKS = browser and not slurm  ## what needs Chromium
+test-slow: MARKS = slow and not (tf or ranks or slurm or browser)  ## what only takes long
+$(GROUPS): setup
+	.venv/bin/python -m pytest -m "$(strip $(MARKS))" $(ARGS)
 
 torture: setup  ## kill and continue a run at 200 random moments: about 25 minutes
 	HVDTRAIN_KILLS=200 .venv/bin/python -m pytest tests/train/test_resume.py -k kills $(ARGS)
