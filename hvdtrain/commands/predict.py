@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from hvdtrain.cli.forecast_text import format_forecasts, format_validation
 from hvdtrain.cli.options import systems_folder, systems_option
-from hvdtrain.commands.forecast_basis import fit_own, fit_paper, read_stored
-from hvdtrain.commands.forecast_text import format_forecasts, format_validation
+from hvdtrain.collect.forecast_basis import fit_own, fit_paper, read_stored
 from hvdtrain.errors import InputError
 from hvdtrain.plan.forecast.forecast import OUTSIDE, make_forecast
 from hvdtrain.plan.forecast.step_time import StepTime

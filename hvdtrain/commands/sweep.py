@@ -13,7 +13,7 @@ import msgspec
 
 from hvdtrain.cli import job_options as job
 from hvdtrain.cli.output import align, say
-from hvdtrain.commands.sweep_rows import Entry, batches, plan_row, within_limits
+from hvdtrain.cli.sweep_rows import Entry, batches, plan_row, within_limits
 from hvdtrain.errors import InputError
 from hvdtrain.files.fields import printable
 from hvdtrain.plan.job.sweep import Sweep, load_sweep

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from hvdtrain.cli.output import align
-from hvdtrain.commands.forecast_basis import Basis
+from hvdtrain.collect.forecast_basis import Basis
 from hvdtrain.errors import InputError
 from hvdtrain.plan.forecast.fit import fit_step_time, leave_one_out, relative_errors
 from hvdtrain.plan.forecast.forecast import Forecast, Interval
