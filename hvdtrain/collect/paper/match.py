@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from hvdtrain.collect.paper.tables import PaperRow, PaperTable, TableNumber, load_paper_table
+from hvdtrain.collect.paper.row import PaperRow
+from hvdtrain.collect.paper.tables import PaperTable, TableNumber, load_paper_table
 from hvdtrain.collect.runs import Run
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.recipe import load_recipe

@@ -3,192 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
 import msgspec
-from msgspec import Meta
 
+from hvdtrain.collect.paper.column import PaperColumn
+from hvdtrain.collect.paper.row import PaperRow, Positive, Quantity
 from hvdtrain.files.decode import load_toml
 
-Positive = Annotated[int, Meta(ge=1)]
-Amount = Annotated[float, Meta(gt=0)]
-Percent = Annotated[float, Meta(ge=0, le=100)]
 TableNumber = Literal[
     "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII"
-]
-Unit = Literal["images", "nodes", "sockets", "updates", "epochs", "images/s", "s", "min"]
-Quantity = Literal[
-    "work",
-    "snapshot",
-    "global_batch",
-    "node_batch",
-    "nodes",
-    "sockets",
-    "weight_decay",
-    "collapse_weight_decay",
-    "collapse",
-    "iterations",
-    "epochs",
-    "loss",
-    "top1_percent",
-    "top5_percent",
-    "top1_percent_8k",
-    "top1_percent_16k",
-    "top1_percent_32k",
-    "top1_percent_48k",
-    "top1_percent_64k",
-    "minutes_to_train",
-    "minutes_to_75_5_percent",
-    "minutes_to_76_percent",
-    "minutes_to_76_5_percent",
-    "images_per_second",
-    "epoch_seconds",
 ]
 TABLES: tuple[TableNumber, ...] = get_args(TableNumber)
 
 _FOLDER = Path(__file__).resolve().parent
-
-
-class Flag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A printed value that the paper's own arithmetic or text disagrees with.
-
-    Attributes:
-        quantity: Of the value.
-        reason: What disagrees.
-    """
-
-    quantity: Quantity
-    reason: str
-
-
-class Printed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A cell that is printed in another way than the rest of its column.
-
-    Attributes:
-        heading: Of the column.
-        text: As printed.
-    """
-
-    heading: str
-    text: str
-
-
-class PaperColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A column.
-
-    Attributes:
-        heading: In the paper.
-        quantity: What a cell holds: one value, or two as in `14200 (90)`.
-        unit: Of each quantity; `1`: a name, a yes or no, or a pure number.
-        form: A cell, with `{}` for each quantity.
-        decimals: Digits behind the point; None: as many as a number needs.
-        blank: What is printed where there is no value.
-    """
-
-    heading: str
-    quantity: Annotated[tuple[Quantity, ...], Meta(min_length=1, max_length=2)]
-    unit: tuple[Unit | Literal["1", "%", "nats"], ...]
-    form: str = "{}"
-    decimals: Annotated[int, Meta(ge=0, le=9)] | None = None
-    blank: str = ""
-
-    def __post_init__(self) -> None:
-        if not len(self.quantity) == len(self.unit) == self.form.count("{}"):
-            raise ValueError(f"{self.heading}: quantity, unit and form do not fit together")
-
-    def format_values(self, *values: float | str | None, decimals: int | None = None) -> str:
-        """A cell with these values, one for each quantity; those that are None are left out.
-
-        Args:
-            values: In the order of `quantity`.
-            decimals: Digits behind the point where the column has no number of its own.
-        """
-        digits = decimals if self.decimals is None else self.decimals
-        texts = [_text(value, digits) for value in values if value is not None]
-        if len(texts) == len(self.quantity):
-            return self.form.format(*texts)
-        return " ".join(texts) or self.blank
-
-
-class PaperRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A row as printed. None: the table has no such column, or the cell is blank.
-
-    Attributes:
-        row: Counted from 1.
-        work: Whose result it is.
-        snapshot: Number in Figure 4; with a `c` after a collapse.
-        global_batch: Images of all nodes in one update.
-        node_batch: Images of a node in one update: the paper's local batch.
-        nodes: None where the paper prints sockets.
-        sockets: The paper's "# CPUs"; None where it prints nodes.
-        weight_decay: Coupled L2 factor lambda, until the collapse where there is one.
-        collapse_weight_decay: During the collapse.
-        collapse: Whether the run ends with one.
-        iterations: Updates of the run.
-        epochs: Of the run.
-        loss: Cross-entropy on the validation images, in nats.
-        top1_percent: Validation images whose first guess was right.
-        top5_percent: With the right class among the first five guesses.
-        top1_percent_8k: At a global batch of 8 x 1024.
-        top1_percent_16k: Of 16 x 1024.
-        top1_percent_32k: Of 32 x 1024.
-        top1_percent_48k: Of 48 x 1024.
-        top1_percent_64k: Of 64 x 1024.
-        minutes_to_train: The paper's TTT.
-        minutes_to_75_5_percent: Projected minutes to 75.5 % top-1.
-        minutes_to_76_percent: To 76 %.
-        minutes_to_76_5_percent: To 76.5 %.
-        images_per_second: Of all nodes together.
-        epoch_seconds: Seconds per epoch.
-        recipe: What this project repeats the row with. Not printed.
-        system: The machine of the row where the title of its table names none; from the text.
-        as_printed: Cells that look other than the rest of their column.
-        flag: Values that something in the paper disagrees with.
-    """
-
-    row: Positive
-    work: str | None = None
-    snapshot: str | None = None
-    global_batch: Positive | None = None
-    node_batch: Positive | None = None
-    nodes: Positive | None = None
-    sockets: Positive | None = None
-    weight_decay: Amount | None = None
-    collapse_weight_decay: Amount | None = None
-    collapse: Literal["yes", "no"] | None = None
-    iterations: Positive | None = None
-    epochs: Positive | None = None
-    loss: Amount | None = None
-    top1_percent: Percent | None = None
-    top5_percent: Percent | None = None
-    top1_percent_8k: Percent | None = None
-    top1_percent_16k: Percent | None = None
-    top1_percent_32k: Percent | None = None
-    top1_percent_48k: Percent | None = None
-    top1_percent_64k: Percent | None = None
-    minutes_to_train: Amount | None = None
-    minutes_to_75_5_percent: Amount | None = None
-    minutes_to_76_percent: Amount | None = None
-    minutes_to_76_5_percent: Amount | None = None
-    images_per_second: Amount | None = None
-    epoch_seconds: Amount | None = None
-    recipe: str | None = None
-    system: str | None = None
-    as_printed: tuple[Printed, ...] = ()
-    flag: tuple[Flag, ...] = ()
-
-    def value(self, quantity: Quantity) -> float | str | None:
-        """The value of a quantity as printed; None where the row has none."""
-        value: float | str | None = getattr(self, quantity)
-        return value
-
-    def reason(self, quantity: Quantity) -> str | None:
-        """What disagrees with the value; None: nothing."""
-        reasons = [flag.reason for flag in self.flag if flag.quantity == quantity]
-        return "; ".join(reasons) or None
 
 
 class PaperCell(msgspec.Struct, frozen=True, kw_only=True):
@@ -293,12 +123,3 @@ def load_paper_table(number: TableNumber) -> PaperTable:
     """A table of the paper by its Roman number."""
     position = TABLES.index(number) + 1
     return load_toml(_FOLDER / f"table-{position:02}.toml", PaperTable)
-
-
-def _text(value: float | str, decimals: int | None) -> str:
-    if isinstance(value, str):
-        return value
-    if decimals is not None and not isinstance(value, int):
-        return f"{value:.{decimals}f}"
-    text = format(Decimal(repr(value)), "f")
-    return text.removesuffix(".0")

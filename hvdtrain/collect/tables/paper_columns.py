@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hvdtrain.collect.paper.tables import PaperColumn, PaperTable, Quantity
+from hvdtrain.collect.paper.column import PaperColumn
+from hvdtrain.collect.paper.row import Quantity
+from hvdtrain.collect.paper.tables import PaperTable
 from hvdtrain.collect.tables.paper_rows import RESULTS, TIMES, Line, Provenance
 from hvdtrain.collect.tables.rounding import format_signed, format_spread
 from hvdtrain.collect.tables.table import Column, Sheet, Value

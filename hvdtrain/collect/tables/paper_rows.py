@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from hvdtrain.collect.paper.tables import PaperRow, PaperTable, Quantity
+from hvdtrain.collect.paper.row import PaperRow, Quantity
+from hvdtrain.collect.paper.tables import PaperTable
 from hvdtrain.collect.runs import Run
 from hvdtrain.collect.tables.rounding import difference_percent, median, spread_percent
 from hvdtrain.collect.tables.table import Value

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hvdtrain.collect.paper.match import belongs, repeats_job
-from hvdtrain.collect.paper.tables import PaperTable, Quantity, TableNumber, load_paper_table
+from hvdtrain.collect.paper.row import Quantity
+from hvdtrain.collect.paper.tables import PaperTable, TableNumber, load_paper_table
 from hvdtrain.collect.runs import Run
 from hvdtrain.collect.tables.paper_columns import make_line_sheet
 from hvdtrain.collect.tables.paper_rows import (

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from hvdtrain.collect.paper.column import PaperColumn
 from hvdtrain.collect.paper.match import is_papers_model
-from hvdtrain.collect.paper.tables import PaperColumn, PaperRow, PaperTable, load_paper_table
+from hvdtrain.collect.paper.row import PaperRow
+from hvdtrain.collect.paper.tables import PaperTable, load_paper_table
 from hvdtrain.collect.runs import Run
 from hvdtrain.collect.tables.paper_columns import notes_of
 from hvdtrain.collect.tables.rounding import difference_percent, format_signed

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from hvdtrain.collect.paper.match import is_papers_model
-from hvdtrain.collect.paper.tables import PaperRow, load_paper_table
+from hvdtrain.collect.paper.row import PaperRow
+from hvdtrain.collect.paper.tables import load_paper_table
 from hvdtrain.collect.runs import Run
 from hvdtrain.collect.tables.paper_columns import make_line_sheet
 from hvdtrain.collect.tables.paper_rows import Line, Provenance, empty_line, make_line

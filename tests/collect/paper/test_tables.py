@@ -12,14 +12,9 @@ from typing import get_args
 import msgspec
 import pytest
 
-from hvdtrain.collect.paper.tables import (
-    TABLES,
-    PaperColumn,
-    PaperTable,
-    Quantity,
-    TableNumber,
-    load_paper_table,
-)
+from hvdtrain.collect.paper.column import PaperColumn
+from hvdtrain.collect.paper.row import Quantity
+from hvdtrain.collect.paper.tables import TABLES, PaperTable, TableNumber, load_paper_table
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import convert
 from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
