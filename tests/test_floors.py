@@ -1,4 +1,4 @@
-"""Which part of the package may import which, read from the source."""
+"""Which part of the package may import which, and how large it may be, read from the source."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import ast
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hvdtrain.cli.main import COMMANDS
 from hvdtrain.resources import resource_folder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +37,13 @@ HEAVY = {"horovod", "keras", "mpi4py", "tensorflow"}
 # A plan is the same wherever and whenever it is made.
 IMPURE = {"datetime", "random", "socket", "subprocess", "time"}
 IMPURE_ATTRIBUTES = {"os.environ", "os.getenv"}
+
+# What a reader takes in at once.
+MOST_MODULES = 20  # of a folder, without its __init__.py
+MOST_LINES = 300  # of a module
+MOST_FUNCTION_LINES = 60  # of a function, without its decorators
+# Of functions, those that are still longer.
+TOO_LONG = {"commands/train.py: command"}
 
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
@@ -126,6 +135,52 @@ def test_a_module_stays_on_its_floor(module: str) -> None:
 )
 def test_a_breach_is_seen(module: str, source: str) -> None:
     assert len(breaches(module, source)) == 1
+
+
+def test_no_folder_has_more_modules_than_one_reads() -> None:
+    folders = Counter(path.parent for path in map(Path, MODULES) if path.name != "__init__.py")
+    assert {str(name): size for name, size in folders.items() if size > MOST_MODULES} == {}
+
+
+def test_no_module_is_longer_than_one_reads() -> None:
+    sizes = {module: len((PACKAGE / module).read_text().splitlines()) for module in MODULES}
+    assert {module: size for module, size in sizes.items() if size > MOST_LINES} == {}
+
+
+def long_functions(module: str, source: str) -> list[str]:
+    """The functions of a module that are too long, those within others too."""
+    return [
+        f"{module}: {node.name}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > MOST_FUNCTION_LINES
+    ]
+
+
+def test_no_function_is_longer_than_one_reads() -> None:
+    found = [
+        name
+        for module in MODULES
+        for name in long_functions(module, (PACKAGE / module).read_text())
+    ]
+    assert set(found) == TOO_LONG
+
+
+@pytest.mark.parametrize(("lines", "found"), [(59, []), (60, ["a.py: inner"])])
+def test_a_long_function_is_seen(lines: int, found: list[str]) -> None:
+    body = "        pass\n" * lines
+    assert long_functions("a.py", f"class A:\n    @property\n    def inner(self):\n{body}") == found
+
+
+def test_commands_holds_the_commands_of_the_table_and_nothing_else() -> None:
+    modules = [f"commands/{entry.module.replace('.', '/')}.py" for entry in COMMANDS.values()]
+    inits = {module for module in MODULES if module.endswith("/__init__.py")}
+    assert sorted(modules) == [
+        module for module in MODULES if module.startswith("commands/") and module not in inits
+    ]
+    for module in modules:
+        body = ast.parse((PACKAGE / module).read_text()).body
+        assert "command" in {n.name for n in body if isinstance(n, ast.FunctionDef)}, module
 
 
 START = """

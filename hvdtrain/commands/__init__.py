@@ -1,1 +1,1 @@
-"""One module per command. `hvdtrain.cli.main` imports a module when its command runs."""
+"""One module for each command. `hvdtrain.cli.main` imports it when the command runs."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hvdtrain.commands.stage import Teller, command
+from hvdtrain.commands.job.stage import Teller, command
 from hvdtrain.errors import RunError
 
 

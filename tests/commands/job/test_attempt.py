@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from hvdtrain.commands.attempt import command
+from hvdtrain.commands.job.attempt import command
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.runs.attempt import ATTEMPT_FILE, MOST_RESTARTS, failure_file
 from hvdtrain.runs.record import RECORD_FILE

@@ -1,0 +1,1 @@
+"""What the script of a job calls around its ranks."""
