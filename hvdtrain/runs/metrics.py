@@ -22,6 +22,8 @@ class MetricsLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         loss: Training loss of the last update, mean over the ranks; None on an evaluation.
         step_seconds: Of the last update.
         allreduce_seconds: The part of it that waited for the reduction, on rank 0.
+        gradient_norm: L2 norm of the mean gradients of the last update, before clipping and decay;
+            None on an evaluation, and in runs from before it was measured.
         top1: Of the evaluation; None on a step.
         top5: Of the evaluation; None on a step.
         evaluation_loss: Of the evaluation; None on a step.
@@ -36,6 +38,7 @@ class MetricsLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     loss: float | None = None
     step_seconds: float | None = None
     allreduce_seconds: float | None = None
+    gradient_norm: float | None = None
     top1: float | None = None
     top5: float | None = None
     evaluation_loss: float | None = None

@@ -38,6 +38,7 @@ def _write_summaries(line: MetricsLine) -> None:
         "training/learning_rate": line.learning_rate,
         "training/step_seconds": line.step_seconds,
         "training/allreduce_seconds": line.allreduce_seconds,
+        "training/gradient_norm": line.gradient_norm,
         "evaluation/top1": line.top1,
         "evaluation/top5": line.top5,
         "evaluation/loss": line.evaluation_loss,

@@ -21,6 +21,14 @@ def test_steps_and_evaluations_are_told_apart(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == Metrics(steps=(STEP,), evaluations=(EVALUATION,))
 
 
+def test_a_line_from_before_the_gradient_norm_was_measured_is_read(tmp_path: Path) -> None:
+    write_metrics(tmp_path, [STEP])
+    path = tmp_path / METRICS_FILE
+    assert b'"gradient_norm":null,' in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b'"gradient_norm":null,', b""))
+    assert read_metrics(tmp_path) == Metrics(steps=(STEP,))
+
+
 def test_a_torn_line_is_counted_and_passed_over(tmp_path: Path) -> None:
     write_metrics(tmp_path, [STEP, EVALUATION])
     path = tmp_path / METRICS_FILE
