@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 import tensorflow as tf
 
-from hvdtrain.errors import RunError
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.metrics import MetricsLine
 from hvdtrain.runs.record import EpochResult, EvaluationResult, Straggler
 from hvdtrain.train.checkpoint.coordinator import CheckpointCoordinator
+from hvdtrain.train.health.divergence import DivergedError, RankFault
 from hvdtrain.train.progress import Reporter
 from hvdtrain.train.state import Journey, Snapshot
-from hvdtrain.train.step import TrainStep
+from hvdtrain.train.step import StepResult, TrainStep
 
 Batch = tuple[tf.Tensor, tf.Tensor]
-
-NAMED_RANKS = 8
-"""How many ranks a message names."""
-
-
-class DivergedError(RunError):
-    """The loss is no number any more. All ranks see it in the same step."""
-
-    def __init__(
-        self, what: str, step: int, epoch: int, loss: float, ranks: Sequence[int] = ()
-    ) -> None:
-        """`ranks`: those whose own loss it is; empty: no single one's."""
-        whose = ""
-        if ranks:
-            more = f" and {len(ranks) - NAMED_RANKS} more" if len(ranks) > NAMED_RANKS else ""
-            named = ", ".join(map(str, ranks[:NAMED_RANKS]))
-            whose = f"; it is that of rank{'s' if len(ranks) > 1 else ''} {named}{more}"
-        super().__init__(
-            f"the {what} at step {step} (epoch {epoch}) is {loss}{whose}",
-            "use a lower peak learning rate or a longer warm-up",
-        )
 
 
 @dataclass(frozen=True)
@@ -52,7 +32,7 @@ class Hooks:
         reporter: Tells a person.
         coordinator: Writes checkpoints and stops the run where it is asked to. Collective.
         keep: Keeps a snapshot. Collective.
-        gather: The value of every rank, in order of rank. Collective.
+        gather_faults: The faults of all ranks, from what of this one is not finite. Collective.
         find_stragglers: Names the ranks for which the others waited, from this rank's mean
             seconds of an update before its reduction. Collective.
         look_at_threads: Called once, after the first update, when all threads exist. Collective.
@@ -63,7 +43,7 @@ class Hooks:
     reporter: Reporter
     coordinator: CheckpointCoordinator
     keep: Callable[[Snapshot], None]
-    gather: Callable[[bool], list[bool]]
+    gather_faults: Callable[[str | None], list[RankFault]]
     find_stragglers: Callable[[float | None], tuple[Straggler, ...]]
     look_at_threads: Callable[[], None]
 
@@ -103,7 +83,8 @@ class TrainingLoop:
         """Train.
 
         Raises:
-            DivergedError: The mean loss of a step, or of an evaluation, is NaN or infinite.
+            DivergedError: The mean loss of a step or of an evaluation, a gradient, a weight, a slot
+                or a moving statistic is NaN or infinite.
             Interrupted: A signal asked the run to stop.
         """
         total, per_epoch = self._plan.total_steps, self._plan.steps_per_epoch
@@ -164,7 +145,8 @@ class TrainingLoop:
     def _evaluate(self, epoch: int) -> EvaluationResult:
         evaluation = self._hooks.evaluate()
         if not math.isfinite(evaluation.loss):
-            raise DivergedError("evaluation loss", self._journey.step, epoch, evaluation.loss)
+            where = f"step {self._journey.step} (epoch {epoch})"
+            raise DivergedError(f"the evaluation loss at {where} is {evaluation.loss}")
         return evaluation
 
     def _run_step(self, epoch: int, number: int) -> float:
@@ -175,15 +157,12 @@ class TrainingLoop:
             self._step.add(*next(self._batches))
         images, labels = next(self._batches)
         outcome = self._step(images, labels, learning_rate, self._schedule.weight_decay(number))
-        loss = float(outcome.loss)
+        loss, norm = float(outcome.loss), float(outcome.gradient_norm)
         end = time.perf_counter()
         clock = self._journey.clock
         clock.add(end - begin, float(outcome.exposed_seconds))
-        if not math.isfinite(loss):
-            # The mean is the same on every rank, so all of them are here.
-            finite = self._hooks.gather(math.isfinite(float(outcome.rank_loss)))
-            ranks = [rank for rank, is_finite in enumerate(finite) if not is_finite]
-            raise DivergedError("loss", number + 1, epoch, loss, ranks)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self._raise_diverged(outcome, epoch, number + 1)
         self._hooks.log(
             MetricsLine(
                 step=number + 1,
@@ -193,11 +172,23 @@ class TrainingLoop:
                 loss=loss,
                 step_seconds=clock.last_seconds,
                 allreduce_seconds=clock.last_exposed_seconds,
+                gradient_norm=norm,
             )
         )
         speed = self._plan.global_batch / clock.last_seconds
         self._hooks.reporter.step(number + 1, epoch, loss, speed)
         return loss
+
+    def _raise_diverged(self, outcome: StepResult, epoch: int, step: int) -> NoReturn:
+        """Collective: loss and gradient norm are the same on every rank, so all ranks are here."""
+        where = outcome.not_finite.numpy().decode()
+        mine = None if math.isfinite(float(outcome.rank_loss)) else where
+        faults = self._hooks.gather_faults(mine)
+        loss, norm = float(outcome.loss), float(outcome.gradient_norm)
+        what = f"gradient norm at step {step} (epoch {epoch}) is {norm}"
+        if not math.isfinite(loss):
+            what = f"loss at step {step} (epoch {epoch}) is {loss}"
+        raise DivergedError(f"the {what}", where, faults)
 
     def _report_epoch(
         self, result: EpochResult, evaluation: EvaluationResult, steps_done: int

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import time
 from collections.abc import Callable
 
 import msgspec
+import tensorflow as tf
 
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.attempt import STOP_FILE
@@ -25,6 +27,7 @@ from hvdtrain.train.checkpoint.writer import CheckpointWriter
 from hvdtrain.train.data.corrupt import count_corrupt
 from hvdtrain.train.data.pipeline import open_pipeline
 from hvdtrain.train.health.binding import attest, require_attested
+from hvdtrain.train.health.finite_check import gather_faults, require_finite
 from hvdtrain.train.health.stragglers import StragglerWatch
 from hvdtrain.train.loop import Hooks, TrainingLoop
 from hvdtrain.train.metrics import make_log
@@ -94,6 +97,8 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
     session.checkpoint = None
 
     def evaluate() -> EvaluationResult:
+        # Before moving statistics are averaged, and one rank's NaN is that of all.
+        require_finite(trainer.shared, f"the state after step {session.journey.step}", world)
         result = trainer.evaluate(loaders.watch(pipeline.validation()))
         session.corrupt_images = count_corrupt(pipeline.corrupt_training)
         corrupt = count_corrupt(pipeline.corrupt_validation)
@@ -119,8 +124,9 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
         reporter.say(_opening(plan, session))
         coordinator = _make_keeper(session, options, note, save)
         watch = StragglerWatch(world, reporter.say)
+        faults = functools.partial(gather_faults, world=world)
         hooks = Hooks(
-            evaluate, log, reporter, coordinator, save, allgather, watch.find, look_at_threads
+            evaluate, log, reporter, coordinator, save, faults, watch.find, look_at_threads
         )
         batches = loaders.watch(pipeline.training(session.journey.step))
         TrainingLoop(plan, trainer.step, batches, hooks, session.journey).run()
@@ -129,10 +135,17 @@ def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
     session.placement = _gather_placement(context, loaders)
     _gather_share(session)
     with trainer.final_weights():
-        session.weights_sha256 = weights_sha256(trainer.model.variables)
-        require_equal("final weights", session.weights_sha256, world)
-        if world.is_first:
-            save_weights(trainer.model, session.folder.path)
+        _leave_weights(session, trainer.model)
+
+
+def _leave_weights(session: Session, model: tf.keras.Model) -> None:
+    """Write the final weights, which all ranks have alike. Collective."""
+    world = session.world
+    require_finite(model.variables, f"the final state after step {session.journey.step}", world)
+    session.weights_sha256 = weights_sha256(model.variables)
+    require_equal("final weights", session.weights_sha256, world)
+    if world.is_first:
+        save_weights(model, session.folder.path)
 
 
 def _make_keeper(

@@ -15,7 +15,7 @@ from hvdtrain.runs.lock import RunLock
 from hvdtrain.runs.record import RankPlacement, Record, Status
 from hvdtrain.train.checkpoint.archive import Checkpoint, RunState
 from hvdtrain.train.checkpoint.writer import CheckpointWriter
-from hvdtrain.train.loop import DivergedError
+from hvdtrain.train.health.divergence import DivergedError
 from hvdtrain.train.process.context import RankContext
 from hvdtrain.train.process.provenance import read_slurm_job_id
 from hvdtrain.train.process.world import World, bcast_from_root

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from hvdtrain.train.health.finite_watch import FiniteWatch, nan_unless_finite
 from hvdtrain.train.optim.optimizer import Optimizer
 from hvdtrain.train.optim.weight_average import WeightAverage
 from hvdtrain.train.reduction.accumulate import GradientSums
@@ -21,17 +22,24 @@ class StepResult(NamedTuple):
 
     Attributes:
         loss: Mean cross-entropy of the global batch before the update, float32, with smoothed
-            labels if they are. The same on every rank: when one rank's loss is no number, all
-            ranks see it in the same step.
-        rank_loss: The same of this rank's images alone.
+            labels if they are. The same on every rank, so all see in the same step when one rank's
+            is NaN or infinite.
+        rank_loss: The same of this rank's images alone; NaN where anything is not finite that
+            this rank brings into the update: images, weights, slots, moving statistics, gradients.
         exposed_seconds: From this rank's last gradient being ready to the last mean being ready:
             the part of the reduction that the backward pass did not hide, waiting for slower
             ranks included. 0 with one rank. float64.
+        gradient_norm: L2 norm of the mean gradients of all variables together, before clipping
+            and decay, float32. The same on every rank.
+        not_finite: Name of the first thing of this update with NaN or infinity; empty: there is
+            none. String.
     """
 
     loss: tf.Tensor
     rank_loss: tf.Tensor
     exposed_seconds: tf.Tensor
+    gradient_norm: tf.Tensor
+    not_finite: tf.Tensor
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,8 @@ def make_train_step(
     """
     variables = model.trainable_variables
     sums = GradientSums(variables) if accumulate > 1 else None
+    slots = [*optimizer.slots, *(average.slots if average else [])]
+    watch = FiniteWatch(variables, slots, model.non_trainable_variables)
 
     def differentiate(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
@@ -101,27 +111,24 @@ def make_train_step(
     def update(
         images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor, weight_decay: tf.Tensor
     ) -> StepResult:
+        inputs = watch.sum_inputs(images)
         rank_loss, gradients = differentiate(images, labels)
         if sums is not None:
             rank_loss, gradients = sums.take_mean(rank_loss, gradients, accumulate)
+        results = watch.sum_results(rank_loss, gradients)
+        # So the reduction of the loss tells all ranks, and takes no other one.
+        rank_loss = nan_unless_finite(rank_loss, inputs, results)
         loss = allreduce_mean(rank_loss, ranks, name="loss")
         means = reduce(gradients)
         exposed = _seconds_between(gradients, means) if ranks > 1 else tf.constant(0.0, tf.float64)
+        squares = [2 * tf.nn.l2_loss(mean) for mean in means]
+        not_finite = watch.name_first(inputs, results, squares)
         optimizer.apply(means, learning_rate, weight_decay)
         if average is not None:
             average.add()
-        return StepResult(loss, rank_loss, exposed)
+        return StepResult(loss, rank_loss, exposed, tf.sqrt(tf.add_n(squares)), not_finite)
 
-    height, width, channels = model.input_shape[1:]
-    batch = [
-        tf.TensorSpec([rank_batch, height, width, channels], tf.float32),
-        tf.TensorSpec([rank_batch], tf.int64),
-    ]
-    rate = tf.TensorSpec([], tf.float32)
-    return TrainStep(
-        add=tf.function(add, input_signature=batch),
-        update=tf.function(update, input_signature=[*batch, rate, rate]),
-    )
+    return _compile(add, update, [rank_batch, *model.input_shape[1:]])
 
 
 def mean_loss(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:
@@ -138,6 +145,18 @@ def mean_loss(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0
         even = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=1)
         losses = (1 - label_smoothing) * losses + label_smoothing * even
     return tf.reduce_mean(losses)
+
+
+def _compile(
+    add: Callable[..., None], update: Callable[..., StepResult], shape: list[int]
+) -> TrainStep:
+    """Both for images of one shape, [batch, height, width, 3], so that nothing compiles twice."""
+    batch = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec(shape[:1], tf.int64)]
+    rate = tf.TensorSpec([], tf.float32)
+    return TrainStep(
+        add=tf.function(add, input_signature=batch),
+        update=tf.function(update, input_signature=[*batch, rate, rate]),
+    )
 
 
 def _seconds_between(before: Sequence[tf.Tensor], after: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -18,6 +18,7 @@ from hvdtrain.runs.record import Straggler
 from hvdtrain.train.checkpoint.coordinator import CheckpointCoordinator, CheckpointInterval
 from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote
 from hvdtrain.train.checkpoint.writer import CheckpointWriter
+from hvdtrain.train.health.divergence import DivergedError, RankFault
 from tests.samples import sample_plan
 
 pytestmark = pytest.mark.tf
@@ -51,6 +52,8 @@ class Watcher:
         self.evaluated: list[int] = []
         self.note = SignalNote()
         self.rank_loss: float | None = None
+        self.gradient_norm = 0.25
+        self.not_finite = ""
         self._losses = itertools.repeat(2.0) if losses is None else iter(losses)
         self._evaluation_loss = evaluation_loss
 
@@ -59,7 +62,13 @@ class Watcher:
         self.order.append("update")
         self.rates.append((rate, decay))
         loss = next(self._losses)
-        return SimpleNamespace(loss=loss, rank_loss=self.rank_loss or loss, exposed_seconds=0.0)
+        return SimpleNamespace(
+            loss=loss,
+            rank_loss=self.rank_loss or loss,
+            exposed_seconds=0.0,
+            gradient_norm=self.gradient_norm,
+            not_finite=SimpleNamespace(numpy=self.not_finite.encode),
+        )
 
     def add(self, images: object, labels: object) -> None:
         assert (images, labels) == ("images", "labels")
@@ -69,9 +78,9 @@ class Watcher:
         self.evaluated.append(self.journey.step)
         return EvaluationResult(count=16, top1=0.5, top5=1.0, loss=self._evaluation_loss)
 
-    def gather(self, value: bool) -> list[bool]:
+    def gather_faults(self, where: str | None) -> list[RankFault]:
         """Of three ranks, of which this is the second and the others are well."""
-        return [True, value, True]
+        return [] if where is None else [RankFault(1, "n2", where)]
 
     def find_stragglers(self, compute_seconds: float | None) -> tuple[Straggler, ...]:
         self.compute_seconds.append(compute_seconds)
@@ -106,7 +115,7 @@ class Watcher:
             reporter,
             coordinator,
             self.keep,
-            self.gather,
+            self.gather_faults,
             self.find_stragglers,
             lambda: self.looked.append(journey.step),
         )
@@ -162,18 +171,16 @@ def test_the_stragglers_of_an_epoch_are_kept() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_ends_the_run_at_once(bad: float) -> None:
-    from hvdtrain.train.loop import DivergedError
-
     watcher = Watcher(losses=[2.0, 2.0, bad, 2.0])
-    with pytest.raises(DivergedError, match=r"the loss at step 3 \(epoch 1\) is .*rank 1\n"):
+    watcher.not_finite = "stem/kernel"
+    told = r"the loss at step 3 \(epoch 1\) is .*rank 1 on n2: NaN or infinity in stem/kernel\n"
+    with pytest.raises(DivergedError, match=told):
         watcher.run(epochs=2)
     assert [line.step for line in watcher.lines] == [1, 2]
 
 
 def test_a_mean_that_no_rank_spoilt_alone_blames_none() -> None:
     """Losses of 3e38 add up to infinity."""
-    from hvdtrain.train.loop import DivergedError
-
     watcher = Watcher(losses=[float("inf")])
     watcher.rank_loss = 3e38
     with pytest.raises(DivergedError) as caught:
@@ -182,10 +189,33 @@ def test_a_mean_that_no_rank_spoilt_alone_blames_none() -> None:
 
 
 def test_many_diverged_ranks_are_not_all_named() -> None:
-    from hvdtrain.train.loop import DivergedError
+    faults = [RankFault(rank, f"n{rank // 48}", "the loss") for rank in range(1536)]
+    error = DivergedError("the loss at step 3 (epoch 1) is nan", faults=faults)
+    assert error.message == (
+        "the loss at step 3 (epoch 1) is nan; it is that of ranks 0, 1, 2, 3, 4, 5, 6, 7 and 1528 "
+        "more on n0 and 31 more nodes: NaN or infinity in the loss"
+    )
 
-    error = DivergedError("loss", 3, 1, float("nan"), range(1536))
-    assert "ranks 0, 1, 2, 3, 4, 5, 6, 7 and 1528 more" in error.message
+
+def test_a_gradient_norm_that_is_no_number_ends_the_run_at_once() -> None:
+    """A finite loss, and means of finite gradients that are beyond float32."""
+    watcher = Watcher()
+    watcher.gradient_norm = float("inf")
+    watcher.not_finite = "the mean gradient of logits/kernel"
+    with pytest.raises(DivergedError) as caught:
+        watcher.run(epochs=2)
+    assert caught.value.message == (
+        "the gradient norm at step 1 (epoch 1) is inf: "
+        "NaN or infinity in the mean gradient of logits/kernel"
+    )
+    assert watcher.lines == []
+
+
+def test_the_gradient_norm_is_in_the_line_of_every_step() -> None:
+    watcher = Watcher()
+    watcher.run(epochs=2)
+    norms = [(line.loss, line.gradient_norm) for line in watcher.lines]
+    assert norms == ([(2.0, 0.25)] * 10 + [(None, None)]) * 2
 
 
 def cycles(*lengths: int) -> Recipe:
@@ -247,8 +277,6 @@ def test_a_collapse_counts_on_from_its_snapshot() -> None:
 
 
 def test_an_evaluation_that_is_no_number_ends_the_run() -> None:
-    from hvdtrain.train.loop import DivergedError
-
     watcher = Watcher(evaluation_loss=float("nan"))
     with pytest.raises(DivergedError, match="evaluation loss at step 10"):
         watcher.run(epochs=2)

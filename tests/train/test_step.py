@@ -226,6 +226,7 @@ print(json.dumps({
     "digest": hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest(),
     "losses": [float(result.loss) for result in results],
     "rank_losses": [float(result.rank_loss) for result in results],
+    "norms": [float(result.gradient_norm) for result in results],
 }))
 """
 
@@ -243,10 +244,12 @@ def test_two_half_batches_are_one_whole(tmp_path: Path, parts: int) -> None:
     assert halves[0]["digest"] == halves[1]["digest"]
     assert halves[0]["losses"] == halves[1]["losses"]
     assert halves[0]["rank_losses"] != halves[1]["rank_losses"]
+    assert halves[0]["norms"] == halves[1]["norms"]
     if parts > 1:
         assert halves[0]["reducing"]["add"] == 0
         assert halves[0]["reducing"]["update"] > 0
     np.testing.assert_allclose(halves[0]["losses"], whole["losses"], rtol=1e-5)
+    np.testing.assert_allclose(halves[0]["norms"], whole["norms"], rtol=1e-4)
     for a, b in zip(halves[0]["weights"], whole["weights"], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from hvdtrain.train.checkpoint.digest import replica_sha256, require_same_replic
 from hvdtrain.train.checkpoint.writer import CheckpointWriter
 from hvdtrain.train.clock import StepClock
 from hvdtrain.train.data.corrupt import CorruptLog
+from hvdtrain.train.health.finite_check import require_finite
 from hvdtrain.train.process.world import (
     World,
     allgather,
@@ -73,15 +73,18 @@ class RunMemory:
         resumed_at: Sequence[int],
         snapshot: Snapshot | None = None,
     ) -> None:
-        """Begin to write a checkpoint or a snapshot, unless a weight is not finite. Collective.
+        """Begin to write a checkpoint or a snapshot. Collective.
 
         The values are copied now and written while the training goes on.
 
         Raises:
-            RunError: The checkpoint before cannot be written, or the ranks do not hold the same;
-                that they all say, and such a state is not written.
+            DivergedError: A rank holds NaN or infinity.
+            RunError: The checkpoint before cannot be written, or the ranks do not hold the same.
+                Either they all say, and such a state is not written.
         """
         self.writer.finish()
+        state_after = f"the state after step {journey.step}"
+        require_finite([*self.shared, *self.own], state_after, self.world)
         arrays: list[Array] = [variable.numpy() for variable in self.shared]
         mine = RankState(clock=journey.clock.state, corrupt=tuple(sorted(self.corrupt.examples)))
         gathered = allgather((mine, self._replica_sha256(arrays)))
@@ -111,9 +114,6 @@ class RunMemory:
         own = {variable.ref() for variable in self.own}
         pairs = zip(self.shared, arrays, strict=True)
         replicas = [array for variable, array in pairs if variable.ref() not in own]
-        if not all(np.isfinite(array).all() for array in replicas):
-            # Two numbers that are none need not have the same bytes.
-            return b"not finite"
         return replica_sha256(replicas)
 
     def restore(self, checkpoint: Checkpoint | None) -> Journey:
@@ -152,11 +152,7 @@ class RunMemory:
 def _write(
     folder: Path, state: RunState, arrays: Sequence[Array], rows: Array, snapshot: int | None
 ) -> None:
-    """Write a checkpoint, or the snapshot of a number, into a run's folder if all is finite."""
-    if not all(np.isfinite(array).all() for array in [*arrays, rows]):
-        # The loss of the next step will say so. What can be continued must stay.
-        print(f"hvdtrain: no checkpoint at step {state.step}: NaN or Inf", file=sys.stderr)
-        return
+    """Write a checkpoint, or the snapshot of a number, into a run's folder."""
     own = rows[:1] if (rows == rows[:1]).all() else rows
     saved = Checkpoint(state, arrays, own)
     if snapshot is None:

@@ -14,7 +14,7 @@ def make_slots(variables: Sequence[tf.Variable], name: str) -> list[tf.Variable]
         tf.Variable(
             tf.zeros(variable.shape, stored_dtype(variable)),
             trainable=False,
-            name=f"{variable.name.split(':')[0]}/{name}",
+            name=f"{plain_name(variable)}/{name}",
         )
         for variable in variables
     ]
@@ -23,3 +23,9 @@ def make_slots(variables: Sequence[tf.Variable], name: str) -> list[tf.Variable]
 def stored_dtype(variable: Any) -> tf.DType:
     """The type that is stored; under bf16 a Keras variable claims the type it is read as."""
     return tf.as_dtype(getattr(variable, "true_dtype", variable.dtype))
+
+
+def plain_name(variable: tf.Variable) -> str:
+    """The name of a variable as people write it: `stem_conv/kernel`."""
+    name: str = variable.name.split(":")[0]
+    return name
