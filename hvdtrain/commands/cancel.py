@@ -132,5 +132,5 @@ def _note_cancelled(submission: Submission, results: Path) -> None:
     noted = msgspec.structs.replace(submission, cancelled=now)
     try:
         write_submission(results / submission.run_id, noted)
-    except OSError as error:
-        say(f"{submission.run_id} cannot note that it was cancelled: {error.strerror}")
+    except RunError as error:
+        say(f"{submission.run_id} cannot note that it was cancelled: {error.message}")

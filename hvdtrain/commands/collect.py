@@ -18,7 +18,7 @@ from hvdtrain.collect.tables.paper_table import make_table_sheet
 from hvdtrain.collect.tables.runs_table import Row, make_rows, make_sheet
 from hvdtrain.collect.tables.table import Sheet
 from hvdtrain.errors import InputError
-from hvdtrain.files.atomic import write_atomically
+from hvdtrain.files.atomic import write_output
 from hvdtrain.runs.ensemble import Ensemble
 from hvdtrain.runs.record import Kind
 from hvdtrain.runs.store import Malformed, find_record
@@ -129,7 +129,7 @@ def _write(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text.encode(), nl=False)
     else:
-        write_atomically(output, text)
+        write_output(output, text)
 
 
 class _Collection:

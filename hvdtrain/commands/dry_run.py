@@ -19,7 +19,8 @@ from hvdtrain.machine import local_mpirun, read_mpi_family, read_topology
 from hvdtrain.plan.machine.core_map import CoreMap, make_core_map
 from hvdtrain.plan.machine.environment import make_settings
 from hvdtrain.processor import itex_may_load, read_processor_flags
-from hvdtrain.runs.record import RECORD_FILE, Record
+from hvdtrain.runs.names import RECORD_FILE
+from hvdtrain.runs.record import Record
 from hvdtrain.stack import stack_variables
 from hvdtrain.train.checkpoint.interrupt import INTERRUPTED_EXIT_CODE
 

@@ -20,7 +20,7 @@ from hvdtrain.errors import InputError
 from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.method.recipe import load_recipe
 from hvdtrain.runs.metrics import read_metrics
-from hvdtrain.runs.record import METRICS_FILE
+from hvdtrain.runs.names import METRICS_FILE
 from hvdtrain.runs.store import Malformed
 
 # Points of a curve: more than a page has pixels across.

@@ -15,7 +15,7 @@ from hvdtrain.collect.report.html import Live, render_page
 from hvdtrain.collect.report.page import Source, make_page
 from hvdtrain.collect.report.serve import ReportServer
 from hvdtrain.errors import InputError
-from hvdtrain.files.atomic import write_atomically
+from hvdtrain.files.atomic import write_output
 from hvdtrain.runs.ensemble import Ensemble
 from hvdtrain.runs.record import Record
 from hvdtrain.runs.store import Incomplete, Malformed, read_ensembles, read_results
@@ -70,7 +70,7 @@ def _write(results: Path, output: Path) -> None:
     if str(output) == "-":
         click.echo(html.encode(), nl=False)
     else:
-        write_atomically(output, html)
+        write_output(output, html)
         say(f"wrote {output}; runs: {len(runs)}")
     refuse_skipped(skipped, len(runs))
 

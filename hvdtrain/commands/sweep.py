@@ -17,7 +17,7 @@ from hvdtrain.cli.sweep_rows import Entry, batches, plan_row, within_limits
 from hvdtrain.errors import InputError
 from hvdtrain.files.fields import printable
 from hvdtrain.plan.job.sweep import Sweep, load_sweep
-from hvdtrain.runs.record import SCRIPT_FILE
+from hvdtrain.runs.names import SCRIPT_FILE
 from hvdtrain.slurm.array import render_array
 from hvdtrain.slurm.client import script_environ
 from hvdtrain.slurm.render import render_script

@@ -6,7 +6,7 @@ do so for ever; three restarts from the same checkpoint are enough to know.
 
 from __future__ import annotations
 
-import os
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -14,26 +14,14 @@ import msgspec
 from msgspec import Meta
 
 from hvdtrain.errors import RunError
-
-ATTEMPT_FILE = ".attempt"
-"""In the run's folder: the present start, written by the job's script."""
-
-STOP_FILE = ".stop"
-"""In the run's folder: while it is there, the ranks end after their step, with a checkpoint."""
+from hvdtrain.files.atomic import replace_file, run_errors
+from hvdtrain.runs.names import ATTEMPT_FILE, failure_file
 
 MOST_RESTARTS = 3
 """From the same checkpoint."""
 
 
 Count = Annotated[int, Meta(ge=0)]
-
-
-def failure_file(job: str) -> str:
-    """In the run's folder: why a job's ranks ended, when starting them again would not help.
-
-    It has the job's number, because another job may fail just because this one is at work.
-    """
-    return f".failure-{job}"
 
 
 class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -88,16 +76,39 @@ def write_attempt(folder: Path, attempt: Attempt) -> None:
         RunError: It cannot be written.
     """
     path = folder / ATTEMPT_FILE
-    temporary = path.with_name(f"{ATTEMPT_FILE}.new")
-    try:
+    with run_errors(f"{path} cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(attempt))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise RunError(
-            f"{path} cannot be written: {error.strerror}",
-            "make room, or make the folder of the results writable",
-        ) from None
+    replace_file(path, msgspec.json.encode(attempt))
+
+
+def write_failure(folder: Path, job: str, reason: str) -> None:
+    """Tell a job's script that another start of its ranks would end in the same way.
+
+    Args:
+        folder: Of the run.
+        job: As Slurm's commands name it.
+        reason: Why the ranks end. Where it cannot be written, the file says nothing but that.
+    """
+    path = folder / failure_file(job)
+    try:
+        replace_file(path, f"{reason}\n".encode())
+    except RunError:
+        # A disk that is full has often room for a name.
+        with contextlib.suppress(OSError):
+            path.touch()
+
+
+def read_failure(folder: Path, job: str) -> str | None:
+    """Why a job's ranks have ended, in one line; None: another start may end better."""
+    try:
+        said = (folder / failure_file(job)).read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    return said[0] if said else "its ranks have said why"
+
+
+def remove_failure(folder: Path, job: str) -> None:
+    """Forget why the ranks of a job's earlier start have ended."""
+    path = folder / failure_file(job)
+    with run_errors(f"{path} cannot be removed"):
+        path.unlink(missing_ok=True)

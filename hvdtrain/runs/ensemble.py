@@ -20,7 +20,6 @@ from hvdtrain.runs.plan_diff import plan_changes
 from hvdtrain.runs.record import Kind, Record, Versions
 
 ENSEMBLE_SCHEMA_VERSION: Final = 1
-ENSEMBLE_FILE = "ensemble.json"
 
 
 class EnsembleMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -12,20 +12,35 @@ from pathlib import Path
 import msgspec
 
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.files.atomic import _replace, write_new
+from hvdtrain.files.atomic import (
+    create_file,
+    create_folder,
+    remove_folder,
+    remove_leftovers,
+    rename,
+    replace_file,
+    run_errors,
+)
 from hvdtrain.files.decode import load_json
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.metrics import MetricsLine
-from hvdtrain.runs.preflight import PREFLIGHT_FILE, Preflight
-from hvdtrain.runs.record import (
+from hvdtrain.runs.names import (
     METRICS_FILE,
     PLAN_FILE,
+    PREFLIGHT_FILE,
     RECORD_FILE,
     SCRIPT_FILE,
     SUBMISSION_FILE,
-    Record,
+    WEIGHTS_FILE,
 )
+from hvdtrain.runs.preflight import Preflight
+from hvdtrain.runs.record import Record
 from hvdtrain.runs.submission import Submission
+
+START_AGAIN = (
+    "start the run again with the same --run-id: it goes on from its last checkpoint, if it has one"
+)
+"""What to do when a file of a run could not be written, and now can."""
 
 BEFORE_THE_RUN = (PREFLIGHT_FILE, SCRIPT_FILE, SUBMISSION_FILE)
 """What a run's folder may hold before the run begins."""
@@ -46,23 +61,19 @@ class RunFolder:
             RunError: It cannot be made.
         """
         path = results / run_id
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            # A run that was cut off before its plan was there leaves a hidden file, if any; one
-            # that was submitted waits with its script, and its preflight has left a report.
-            taken = any(
-                not name.startswith(".") and name not in BEFORE_THE_RUN for name in os.listdir(path)
-            )
-        except FileExistsError:
-            taken = True
-        except OSError as error:
-            raise RunError(f"the folder {path} cannot be made: {error.strerror}") from None
-        if taken:
+        with run_errors(f"the folder {path} cannot be made"):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                # A run that was cut off before its plan was there leaves a hidden file, if any; one
+                # that was submitted waits with its script, and its preflight has left a report.
+                taken = any(
+                    not name.startswith(".") and name not in BEFORE_THE_RUN
+                    for name in os.listdir(path)
+                )
+            except FileExistsError:
+                taken = True
+        if taken or not create_file(path / PLAN_FILE, _encode(plan), START_AGAIN):
             raise InputError("--run-id", run_id, f"a name that {results} does not hold yet")
-        try:
-            write_new(path / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan)))
-        except OSError as error:
-            raise RunError(f"{path / PLAN_FILE} cannot be written: {error.strerror}") from None
         return cls(path)
 
     def keep_preflight(self, report: Preflight) -> None:
@@ -72,11 +83,9 @@ class RunFolder:
             RunError: It cannot be written.
         """
         path = self.path / PREFLIGHT_FILE
-        try:
+        with run_errors(f"{path} cannot be written"):
             self.path.mkdir(parents=True, exist_ok=True)
-            _replace(path, msgspec.json.format(msgspec.json.encode(report)))
-        except OSError as error:
-            raise RunError(f"{path} cannot be written: {error.strerror}") from None
+        replace_file(path, _encode(report))
 
     @property
     def holds_run(self) -> bool:
@@ -135,16 +144,23 @@ class RunFolder:
             plan: What the run will do from now on.
             step: Updates made, 0 without a checkpoint.
             epochs: Epochs that have been evaluated.
+
+        Raises:
+            RunError: The folder cannot be written to.
         """
+        for name in (PLAN_FILE, METRICS_FILE, RECORD_FILE, WEIGHTS_FILE):
+            remove_leftovers(self.path, name)
         record = self.path / RECORD_FILE
         if record.exists():
             numbers = itertools.count(1)
-            record.rename(next(p for n in numbers if not (p := _aside(record, n)).exists()))
+            rename(record, next(p for n in numbers if not (p := _numbered(record, n)).exists()))
         if plan != self.read_plan():
-            _replace(self.path / PLAN_FILE, msgspec.json.format(msgspec.json.encode(plan)))
+            replace_file(self.path / PLAN_FILE, _encode(plan), START_AGAIN)
         metrics = self.path / METRICS_FILE
         if metrics.exists():
-            _replace(metrics, b"".join(_lines_until(metrics.read_bytes(), step, epochs)))
+            with run_errors(f"{metrics} cannot be read"):
+                before = metrics.read_bytes()
+            replace_file(metrics, b"".join(_lines_until(before, step, epochs)), START_AGAIN)
 
     def append(self, line: MetricsLine) -> None:
         """Add a line to the metrics.
@@ -152,29 +168,33 @@ class RunFolder:
         Raises:
             RunError: It cannot be written.
         """
-        encoded = msgspec.json.encode(line)
         path = self.path / METRICS_FILE
-        try:
-            with path.open("ab") as file:
-                file.write(encoded + b"\n")
-        except OSError as error:
-            raise RunError(f"{path} cannot be written: {error.strerror}") from None
+        encoded = memoryview(msgspec.json.encode(line) + b"\n")
+        with (
+            run_errors(f"{path} cannot be written", START_AGAIN),
+            path.open("ab", buffering=0) as file,
+        ):
+            whole = file.tell()
+            try:
+                while encoded:  # a disk that fills up takes a part, and then nothing
+                    encoded = encoded[file.write(encoded) :]
+            except OSError:
+                file.truncate(whole)
+                raise
 
     def close(self, record: Record) -> bool:
         """Write the record, unless another rank has closed the run before.
 
         Returns:
             Whether this call wrote it.
+
+        Raises:
+            RunError: It cannot be written.
         """
-        encoded = msgspec.json.format(msgspec.json.encode(record))
-        try:
-            write_new(self.path / RECORD_FILE, encoded)
-        except FileExistsError:
-            return False
-        return True
+        return create_file(self.path / RECORD_FILE, _encode(record), START_AGAIN)
 
 
-def _aside(record: Path, number: int) -> Path:
+def _numbered(record: Path, number: int) -> Path:
     return record.with_name(f"{record.stem}-{number}{record.suffix}")
 
 
@@ -206,48 +226,27 @@ def reserve_run(results: Path, submission: Submission, script: str) -> Path:
         RunError: The folder cannot be written.
     """
     folder = results / submission.run_id
-    temporary = results / f".{submission.run_id}.{secrets.token_hex(4)}"
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        try:
-            (temporary / SCRIPT_FILE).write_text(script, encoding="utf-8")
-            (temporary / SUBMISSION_FILE).write_bytes(_encode(submission))
-            # Takes the place of an empty folder at most.
-            temporary.rename(folder)
-        except OSError:
-            _remove(temporary)
-            raise
-    except OSError as error:
-        if folder.exists():
-            raise InputError(
-                "run", submission.run_id, f"a name that {results} does not hold yet"
-            ) from None
-        reason = error.strerror or type(error).__name__
-        raise RunError(f"the folder {folder} cannot be made: {reason}") from None
+    files = {SCRIPT_FILE: script.encode(), SUBMISSION_FILE: _encode(submission) + b"\n"}
+    if not create_folder(folder, files):
+        raise InputError("run", submission.run_id, f"a name that {results} does not hold yet")
     return folder
 
 
 def discard_run(folder: Path) -> None:
     """Take a reserved folder away again: no job has it, so nothing else is in it."""
     hidden = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    with contextlib.suppress(OSError):
-        folder.rename(hidden)
-        _remove(hidden)
+    with contextlib.suppress(RunError):
+        rename(folder, hidden)
+        remove_folder(hidden, (SCRIPT_FILE, SUBMISSION_FILE))
 
 
 def write_submission(folder: Path, submission: Submission) -> None:
     """Put another submission in the place of the one that is there.
 
     Raises:
-        OSError: It cannot be written.
+        RunError: It cannot be written.
     """
-    temporary = folder / f".{SUBMISSION_FILE}.{secrets.token_hex(4)}"
-    try:
-        temporary.write_bytes(_encode(submission))
-        temporary.replace(folder / SUBMISSION_FILE)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(folder / SUBMISSION_FILE, _encode(submission) + b"\n")
 
 
 def find_submission(results: Path, run_id: str) -> Submission | None:
@@ -260,11 +259,5 @@ def find_submission(results: Path, run_id: str) -> Submission | None:
     return load_json(path, Submission) if path.is_file() else None
 
 
-def _encode(submission: Submission) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(submission)) + b"\n"
-
-
-def _remove(folder: Path) -> None:
-    for name in (SCRIPT_FILE, SUBMISSION_FILE):
-        (folder / name).unlink(missing_ok=True)
-    folder.rmdir()
+def _encode(content: msgspec.Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(content))

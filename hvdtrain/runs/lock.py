@@ -24,10 +24,11 @@ from pathlib import Path
 
 import msgspec
 
-from hvdtrain.errors import InputError, RunError
-from hvdtrain.files.atomic import write_new
+from hvdtrain.errors import InputError
+from hvdtrain.files.atomic import create_file, run_errors
+from hvdtrain.runs.job_identity import read_job_identity
+from hvdtrain.runs.names import OWNER_FILE
 
-OWNER_FILE = ".owner"
 BEAT_SECONDS = 15.0
 WATCH_SECONDS = 90.0
 """NFS may show a node for up to 60 s what it knew before."""
@@ -106,27 +107,25 @@ def take_lock(folder: Path) -> RunLock:
         RunError: The folder cannot be written to.
     """
     path = folder / OWNER_FILE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with run_errors(f"{path} cannot be written"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            allowed = f"a name that {folder.parent} does not hold yet"
+            raise InputError("--run-id", folder.name, allowed) from None
         return RunLock(path, _take(path, this_process(os.environ)))
-    except FileExistsError:
-        raise InputError(
-            "--run-id", folder.name, f"a name that {folder.parent} does not hold yet"
-        ) from None
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def this_process(environ: Mapping[str, str]) -> Owner:
     """This process, as others can find it."""
-    restarts = environ.get("SLURM_RESTART_COUNT", "0")
+    job = read_job_identity(environ)
     return Owner(
         host=socket.gethostname(),
         boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         pid=os.getpid(),
         started=_start_time(os.getpid()),
-        slurm_job_id=environ.get("SLURM_JOB_ID"),
-        slurm_restarts=int(restarts) if restarts.isdecimal() else 0,
+        slurm_job_id=job.name if job else None,
+        slurm_restarts=job.restarts if job else 0,
     )
 
 
@@ -134,8 +133,7 @@ def _take(path: Path, me: Owner) -> int:
     """The owner file, open, locked, and with this process in it."""
     deadline = time.monotonic() + GRACE_SECONDS
     while True:
-        with contextlib.suppress(FileExistsError):
-            write_new(path, msgspec.json.encode(me))
+        create_file(path, msgspec.json.encode(me))
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
         except FileNotFoundError:  # released a moment ago

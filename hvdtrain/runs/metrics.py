@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from hvdtrain.runs.record import METRICS_FILE, Straggler
+from hvdtrain.runs.names import METRICS_FILE
+from hvdtrain.runs.record import Straggler
 from hvdtrain.runs.store import Malformed, read_regular
 
 

@@ -9,7 +9,6 @@ from msgspec import Meta
 
 from hvdtrain.runs.record import Count, RankPlacement, ReductionBackend, Seconds, Versions
 
-PREFLIGHT_FILE: Final = "preflight.json"
 SCHEMA_VERSION: Final = 1
 Speed = Annotated[float, Meta(gt=0)]
 Check = Literal["world", "versions", "plan", "data", "allreduce", "affinity"]

@@ -15,7 +15,8 @@ import msgspec
 
 from hvdtrain.errors import InputError
 from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.runs.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, SUBMISSION_FILE, Status
+from hvdtrain.runs.names import METRICS_FILE, PLAN_FILE, RECORD_FILE, SUBMISSION_FILE
+from hvdtrain.runs.record import Status
 from hvdtrain.runs.state import Ended, Planned, Progress, RunFacts
 from hvdtrain.runs.store import Malformed, list_results, open_regular, read_file
 from hvdtrain.runs.submission import Submission

@@ -19,11 +19,6 @@ from hvdtrain.plan.method.snapshot import EvaluationResult as EvaluationResult
 from hvdtrain.plan.method.snapshot import Fraction as Fraction
 
 SCHEMA_VERSION: Final = 1
-PLAN_FILE = "plan.json"
-METRICS_FILE = "metrics.jsonl"
-RECORD_FILE = "record.json"
-SUBMISSION_FILE = "submission.json"
-SCRIPT_FILE = "job.sh"
 
 Kind = Literal["measured", "synthetic", "forecast"]
 Status = Literal["completed", "failed", "interrupted", "diverged"]

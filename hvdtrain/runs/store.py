@@ -11,10 +11,12 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from hvdtrain.errors import InputError
+from hvdtrain.errors import InputError, RunError
+from hvdtrain.files.atomic import create_folder
 from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.runs.ensemble import ENSEMBLE_FILE, Ensemble
-from hvdtrain.runs.record import PLAN_FILE, RECORD_FILE, SCHEMA_VERSION, Record
+from hvdtrain.runs.ensemble import Ensemble
+from hvdtrain.runs.names import ENSEMBLE_FILE, PLAN_FILE, RECORD_FILE
+from hvdtrain.runs.record import SCHEMA_VERSION, Record
 
 T = TypeVar("T")
 
@@ -93,6 +95,22 @@ def read_ensembles(results: Path) -> Iterator[tuple[str, Ensemble] | Malformed]:
         if os.path.exists(path):
             found = read_file(path, _ENSEMBLE)
             yield found if isinstance(found, Malformed) else (name, found)
+
+
+def write_ensemble(results: Path, name: str, ensemble: Ensemble) -> Path:
+    """Write an ensemble into a new folder of its own.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    folder = results / name
+    encoded = msgspec.json.format(msgspec.json.encode(ensemble))
+    if not create_folder(folder, {ENSEMBLE_FILE: encoded}):
+        raise RunError(f"{folder} is there already", "start again")
+    return folder / ENSEMBLE_FILE
 
 
 def find_record(results: Path, run_id: str, option: str) -> Record:

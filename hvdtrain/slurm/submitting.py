@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -145,10 +144,9 @@ def _keep(folder: Path, submission: Submission) -> None:
     """
     try:
         write_submission(folder, submission)
-    except OSError as error:
-        reason = error.strerror or os.strerror(error.errno or 0)
+    except RunError as error:
         raise RunError(
             f"the jobs {', '.join(submission.jobs)} of {submission.run_id} are in the queue, but "
-            f"{folder} cannot be written: {reason}",
+            f"{error.message}",
             f"note the numbers, or cancel them: scancel {' '.join(submission.jobs)}",
         ) from None

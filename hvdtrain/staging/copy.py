@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hvdtrain.errors import RunError
+from hvdtrain.files.atomic import replacing
 from hvdtrain.staging.journal import JOURNAL, data_sha256, journal_line, read_journal
 from hvdtrain.staging.listing import DataFile, list_data
 from hvdtrain.staging.private import DATA, open_private
@@ -69,7 +70,8 @@ def copy_data(source: Path, path: Path, *, threads: int, first: float, tell: Tel
         missing = [file for file in [*files[turn:], *files[:turn]] if file not in intact]
         check_space(path, root, missing)
         # Only what is known to be whole: a line about a file that was altered would vouch for it.
-        (root / JOURNAL).write_bytes(b"".join(journal_line(*item) for item in intact.items()))
+        with replacing(root / JOURNAL) as journal:
+            journal.writelines(journal_line(*item) for item in intact.items())
         copied = _copy_files(source, root, missing, threads, progress)
     return Staged(len(files), progress.total, len(intact), data_sha256(intact | copied))
 
@@ -108,7 +110,8 @@ def open_data(source: Path, path: Path) -> None:
         assert root is not None
         _remove_others(root / DATA, set())
         check_space(path, root, files)
-        (root / JOURNAL).touch()
+        with replacing(root / JOURNAL):
+            pass  # nothing is there yet
         for folder in sorted({os.path.dirname(file.name) for file in files}):
             (root / DATA / folder).mkdir(parents=True, exist_ok=True)
 

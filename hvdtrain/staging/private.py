@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hvdtrain.errors import RunError
+from hvdtrain.files.atomic import remove_leftovers
 from hvdtrain.staging.journal import JOURNAL
 
 DATA = "data"
@@ -41,6 +42,7 @@ def open_private(path: Path, *, create: bool = False) -> Iterator[Path | None]:
         return
     try:
         root = Path(f"/proc/self/fd/{descriptor}")
+        remove_leftovers(root, JOURNAL)
         _check_content(path, root)
         yield root
     except OSError as error:

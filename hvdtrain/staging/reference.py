@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from hvdtrain.errors import RunError
+from hvdtrain.files.atomic import create_file, run_errors
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,12 +32,10 @@ def check_reference(file: Path, mine: Reference) -> None:
     Raises:
         RunError: The other has other data, or the file cannot be written.
     """
+    create_file(file, msgspec.json.encode(mine))
     try:
-        with contextlib.suppress(FileExistsError):
-            _write_new(file, msgspec.json.encode(mine))
-        first = msgspec.json.decode(file.read_bytes(), type=Reference)
-    except OSError as error:
-        raise RunError(f"{str(file)!r} cannot be written: {error.strerror}") from None
+        with run_errors(f"{file} cannot be read"):
+            first = msgspec.json.decode(file.read_bytes(), type=Reference)
     except msgspec.DecodeError as error:
         raise RunError(f"{str(file)!r} is damaged: {error}", "remove it") from None
     if first.sha256 != mine.sha256:
@@ -49,17 +45,3 @@ def check_reference(file: Path, mine: Reference) -> None:
             f"where the data was changed on purpose, use another run or remove {file}; "
             "else look for a fault of the file system",
         )
-
-
-def _write_new(file: Path, content: bytes) -> None:
-    """Write a file that does not exist yet; nobody ever sees half of it.
-
-    Raises:
-        FileExistsError: It exists.
-    """
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f"{file.name}.") as temporary:
-        temporary.write(content)
-        temporary.flush()
-        os.fsync(temporary.fileno())
-        # A link fails where the name is taken; a rename would replace what is there.
-        os.link(temporary.name, file)

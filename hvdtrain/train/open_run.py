@@ -17,14 +17,9 @@ from hvdtrain.plan.method.recipe import load_recipe
 from hvdtrain.plan.method.run_plan import RunPlan, make_plan
 from hvdtrain.runs.folder import RunFolder
 from hvdtrain.runs.lock import RunLock, take_lock
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER
 from hvdtrain.runs.plan_diff import plan_changes
-from hvdtrain.train.checkpoint.archive import (
-    CHECKPOINTS_FOLDER,
-    Checkpoint,
-    RankState,
-    RunState,
-    read_newest,
-)
+from hvdtrain.train.checkpoint.archive import Checkpoint, RankState, RunState, read_newest
 from hvdtrain.train.clock import ClockState
 from hvdtrain.train.data.dataset import discover
 from hvdtrain.train.options import TrainOptions

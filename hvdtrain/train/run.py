@@ -14,10 +14,11 @@ from collections.abc import Callable
 import msgspec
 import tensorflow as tf
 
+from hvdtrain.errors import RunError
 from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.runs.attempt import STOP_FILE
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER, STOP_FILE
 from hvdtrain.runs.record import EvaluationResult, RankPlacement
-from hvdtrain.train.checkpoint.archive import CHECKPOINTS_FOLDER, remove_checkpoints
+from hvdtrain.train.checkpoint.archive import remove_checkpoints
 from hvdtrain.train.checkpoint.coordinator import CheckpointCoordinator, CheckpointInterval
 from hvdtrain.train.checkpoint.digest import weights_sha256
 from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote, StopFile, signals_noted
@@ -68,7 +69,7 @@ def carry_out(context: RankContext, options: RunOptions, begin: Callable[[], Ope
     except BaseException as error:
         session.writer.settle()
         # Where the record cannot be written either, what failed first is what matters.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(RunError):
             session.folder.close(make_record(session, *verdict(error, world)))
         session.leave()
         raise

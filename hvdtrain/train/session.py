@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,13 +12,13 @@ from typing import NamedTuple
 from hvdtrain.errors import HvdtrainError
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.folder import RunFolder
+from hvdtrain.runs.job_identity import job_name_of
 from hvdtrain.runs.lock import RunLock
 from hvdtrain.runs.record import RankPlacement, Record, Status
 from hvdtrain.train.checkpoint.archive import Checkpoint, RunState
 from hvdtrain.train.checkpoint.writer import CheckpointWriter
 from hvdtrain.train.health.divergence import DivergedError
 from hvdtrain.train.process.context import RankContext
-from hvdtrain.train.process.provenance import read_slurm_job_id
 from hvdtrain.train.process.world import World, bcast_from_root
 from hvdtrain.train.state import Journey
 
@@ -122,7 +123,7 @@ def make_record(session: Session, status: Status, failure: str | None) -> Record
         versions=session.context.versions,
         git_commit=session.context.git_commit,
         hosts=tuple(dict.fromkeys(world.hosts)),
-        slurm_job_id=read_slurm_job_id(),
+        slurm_job_id=job_name_of(os.environ),
         reduction=world.reduction,
         placement=session.placement,
         steps=clock.steps,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import importlib
 import os
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hvdtrain.errors import HvdtrainError
 from hvdtrain.plan.machine.core_map import RankCores
-from hvdtrain.runs.attempt import failure_file
+from hvdtrain.runs.attempt import write_failure
+from hvdtrain.runs.job_identity import job_name_of
 from hvdtrain.train.checkpoint.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
 from hvdtrain.train.options import CollapseOptions, EnsembleOptions, TrainOptions
 from hvdtrain.train.process.itex import enable_itex
@@ -115,10 +115,9 @@ def _leave_failure(run_folder: Path | None, error: HvdtrainError) -> None:
 
     The exit code cannot: a launcher that ends the other ranks gives back what they died of.
     """
-    job = os.environ.get("SLURM_JOB_ID")
+    job = job_name_of(os.environ)
     if run_folder is not None and job:
-        with contextlib.suppress(OSError):
-            (run_folder / failure_file(job)).write_text(f"{error}\n")
+        write_failure(run_folder, job, str(error))
 
 
 def prepare_process(launch: Launch) -> tuple[RankCores | None, str | None]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from hvdtrain.errors import HvdtrainError
-from hvdtrain.files.atomic import write_atomically
+from hvdtrain.files.atomic import write_output
 from hvdtrain.files.decode import load_toml
 from scripts.study.report import report_lines
 from scripts.study.runs import find_ensemble, read_records, run_all
@@ -31,7 +31,7 @@ def main(data: Path, results: Path) -> None:
         found = {seed: find_ensemble(study.ensemble.run(seed), runs) for seed in study.seeds}
         ensembles = {seed: ensemble for seed, ensemble in found.items() if ensemble}
         lines = report_lines(study, read_records(runs), ensembles)
-        write_atomically(results / "README.md", "\n".join(lines) + "\n")
+        write_output(results / "README.md", "\n".join(lines) + "\n")
     except HvdtrainError as error:
         raise click.ClickException(str(error)) from None
 

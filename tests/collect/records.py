@@ -14,7 +14,8 @@ from hvdtrain.plan.method.recipe import load_recipe, stretch_recipe
 from hvdtrain.plan.method.run_plan import RunPlan, make_plan
 from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
 from hvdtrain.runs.metrics import MetricsLine
-from hvdtrain.runs.record import METRICS_FILE, PLAN_FILE, RECORD_FILE, EpochResult, Record, Versions
+from hvdtrain.runs.names import METRICS_FILE, PLAN_FILE, RECORD_FILE
+from hvdtrain.runs.record import EpochResult, Record, Versions
 
 
 def make_test_plan(

@@ -15,8 +15,7 @@ from click.testing import CliRunner
 from hvdtrain.collect.paper.tables import TABLES
 from hvdtrain.commands.collect import command
 from hvdtrain.errors import HvdtrainError
-from hvdtrain.runs.ensemble import ENSEMBLE_FILE
-from hvdtrain.runs.record import RECORD_FILE
+from hvdtrain.runs.names import ENSEMBLE_FILE, RECORD_FILE
 from tests.collect.records import (
     make_record,
     make_test_plan,

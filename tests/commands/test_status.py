@@ -23,7 +23,7 @@ from hvdtrain.commands.submit import command as submit_command
 from hvdtrain.errors import InputError
 from hvdtrain.runs.folder import RunFolder
 from hvdtrain.runs.metrics import MetricsLine
-from hvdtrain.runs.record import METRICS_FILE
+from hvdtrain.runs.names import METRICS_FILE
 from tests.samples import sample_plan, sample_record
 from tests.slurm.fake import FakeSlurm, make_fake_slurm
 

@@ -132,7 +132,7 @@ def test_the_job_id_is_printed_even_when_it_cannot_be_kept(
     slurm.accept(4711)
 
     def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise RunError("submission.json cannot be written: No space left on device")
 
     monkeypatch.setattr(submitting, "write_submission", full)
     with pytest.raises(RunError, match=r"4711 .* in the queue, but .* No space left"):

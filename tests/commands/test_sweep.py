@@ -188,7 +188,7 @@ def test_one_row_that_cannot_be_kept_loses_no_other(
 ) -> None:
     def full(folder: Path, submission: Submission) -> None:
         if folder.name == "epochs-002":
-            raise OSError(28, "No space left on device")
+            raise RunError("submission.json cannot be written: No space left on device")
         write_submission(folder, submission)
 
     monkeypatch.setattr(submitting, "write_submission", full)

@@ -11,8 +11,8 @@ from hvdtrain.errors import InputError, RunError
 from hvdtrain.files.decode import load_json
 from hvdtrain.runs.folder import RunFolder
 from hvdtrain.runs.metrics import MetricsLine
-from hvdtrain.runs.preflight import PREFLIGHT_FILE, Preflight
-from hvdtrain.runs.record import METRICS_FILE, PLAN_FILE, RECORD_FILE
+from hvdtrain.runs.names import METRICS_FILE, PLAN_FILE, PREFLIGHT_FILE, RECORD_FILE
+from hvdtrain.runs.preflight import Preflight
 from tests.samples import sample_plan, sample_preflight, sample_record
 
 

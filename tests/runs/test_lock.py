@@ -18,7 +18,8 @@ import pytest
 
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.runs import lock
-from hvdtrain.runs.lock import OWNER_FILE, Owner, take_lock, this_process
+from hvdtrain.runs.lock import Owner, take_lock, this_process
+from hvdtrain.runs.names import OWNER_FILE
 from tests.ranks import ROOT
 
 # Takes the lock, says so, and keeps it until its input ends.

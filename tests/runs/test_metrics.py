@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hvdtrain.runs.metrics import Metrics, MetricsLine, read_metrics
-from hvdtrain.runs.record import METRICS_FILE
+from hvdtrain.runs.names import METRICS_FILE
 from tests.collect.records import write_metrics
 
 STEP = MetricsLine(step=1, epoch=1, seconds=0.5, learning_rate=0.1, loss=6.9, step_seconds=0.5)

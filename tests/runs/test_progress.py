@@ -11,8 +11,8 @@ import pytest
 from hvdtrain.plan.method.recipe import stretch_recipe
 from hvdtrain.runs.folder import RunFolder
 from hvdtrain.runs.metrics import MetricsLine
+from hvdtrain.runs.names import METRICS_FILE
 from hvdtrain.runs.progress import TAIL_BYTES, read_progress, read_run, read_runs
-from hvdtrain.runs.record import METRICS_FILE
 from tests.samples import sample_plan, sample_record
 
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hvdtrain.collect.runs import make_run
 from hvdtrain.collect.tables.runs_table import make_rows
 from hvdtrain.errors import InputError
-from hvdtrain.runs.record import PLAN_FILE, RECORD_FILE, Record
+from hvdtrain.runs.names import PLAN_FILE, RECORD_FILE
+from hvdtrain.runs.record import Record
 from hvdtrain.runs.store import Incomplete, Malformed, read_results
 from tests.collect.records import make_record, make_test_plan, write_plan, write_record
 

@@ -25,10 +25,11 @@ from hvdtrain.plan.job.job_plan import ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import load_system
 from hvdtrain.plan.method.model import ModelSpec
-from hvdtrain.runs.attempt import MOST_RESTARTS, STOP_FILE
-from hvdtrain.runs.record import METRICS_FILE, RECORD_FILE, Record
+from hvdtrain.runs.attempt import MOST_RESTARTS
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER, METRICS_FILE, RECORD_FILE, STOP_FILE
+from hvdtrain.runs.record import Record
 from hvdtrain.slurm.render import render_script
-from hvdtrain.train.checkpoint.archive import CHECKPOINTS_FOLDER, newest_step, read_newest
+from hvdtrain.train.checkpoint.archive import newest_step, read_newest
 from tests.ranks import ROOT, find_ranks
 from tests.slurm.cluster import PATH
 from tests.slurm.nodes import Nodes, missing_namespaces, start_nodes

@@ -220,7 +220,7 @@ def test_a_disk_that_fills_up_all_the_same_is_said(
 
     for place, said in (
         ("hvdtrain.staging.copy._write_all", r"cannot be copied: No space left"),
-        ("pathlib.Path.write_bytes", r"cannot be used: No space left"),
+        ("os.fsync", r"cannot be used: No space left"),
     ):
         with monkeypatch.context() as patched:
             patched.setattr(place, full)

@@ -24,5 +24,5 @@ def test_a_damaged_file_and_a_missing_folder_are_named(tmp_path: Path) -> None:
     (tmp_path / "sum").write_text("{")
     with pytest.raises(RunError, match=r"sum' is damaged"):
         check_reference(tmp_path / "sum", mine)
-    with pytest.raises(RunError, match=r"nowhere/sum' cannot be written: No such file"):
+    with pytest.raises(RunError, match=r"nowhere/sum cannot be written: No such file"):
         check_reference(tmp_path / "nowhere" / "sum", mine)

@@ -11,7 +11,8 @@ import pytest
 from hvdtrain.files.decode import load_json
 from hvdtrain.plan.machine.environment import COMM_CPUS, COMPUTE_CPUS, DATA_CPUS, HOROVOD_CPUS
 from hvdtrain.runs.metrics import MetricsLine
-from hvdtrain.runs.record import METRICS_FILE, RECORD_FILE, Record
+from hvdtrain.runs.names import METRICS_FILE, RECORD_FILE
+from hvdtrain.runs.record import Record
 from tests.ranks import run_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(400)]

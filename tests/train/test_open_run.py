@@ -13,8 +13,8 @@ from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.folder import RunFolder
 from hvdtrain.runs.metrics import MetricsLine
-from hvdtrain.runs.record import METRICS_FILE, PLAN_FILE, RECORD_FILE
-from hvdtrain.train.checkpoint.archive import CHECKPOINTS_FOLDER, Checkpoint, write_checkpoint
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER, METRICS_FILE, PLAN_FILE, RECORD_FILE
+from hvdtrain.train.checkpoint.archive import Checkpoint, write_checkpoint
 from hvdtrain.train.open_run import open_run
 from tests.samples import sample_checkpoint, sample_plan, sample_record
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from hvdtrain.files.decode import load_json
 from hvdtrain.runs.ensemble import Ensemble
-from hvdtrain.runs.record import METRICS_FILE, RECORD_FILE, Record
+from hvdtrain.runs.names import METRICS_FILE, RECORD_FILE
+from hvdtrain.runs.record import Record
 from hvdtrain.train.checkpoint.archive import Checkpoint, find_snapshots, read_checkpoint
 from tests.ranks import run_ranks
 

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 from hvdtrain.files.decode import load_json
-from hvdtrain.runs.record import METRICS_FILE, RECORD_FILE, Record
+from hvdtrain.runs.names import METRICS_FILE, RECORD_FILE
+from hvdtrain.runs.record import Record
 from hvdtrain.stack import stack_variables
 from tests.ranks import RANK_VARIABLES, ROOT, find_ranks, run_ranks, start_ranks
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter
 
 from hvdtrain.collect.figures.model import Figure, Panel, Scale, Series, Strip, clean
 from hvdtrain.errors import InputError
-from hvdtrain.files.atomic import write_atomically
+from hvdtrain.files.atomic import write_output
 
 _COLOURS = ("#1f77b4", "#2ca02c", "#ff7f0e", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf")
 _MARKERS = "osD^vPX*"
@@ -42,7 +42,7 @@ def write_figure(figure: Figure, path: Path, option: str) -> None:
     # Names come from records: a dollar sign in one begins no formula.
     with mpl.rc_context({"text.parse_math": False}):
         _draw(figure).savefig(content, format=path.suffix[1:], dpi=150)
-    write_atomically(path, content.getvalue(), option)
+    write_output(path, content.getvalue(), option)
 
 
 def _draw(figure: Figure) -> Drawing:

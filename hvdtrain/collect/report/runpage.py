@@ -23,7 +23,8 @@ from hvdtrain.collect.report.runfacts import (
 )
 from hvdtrain.collect.report.rungrids import epochs_grid, ranks_grid, slow_grid
 from hvdtrain.runs.metrics import Metrics, read_metrics
-from hvdtrain.runs.record import SCRIPT_FILE, Record
+from hvdtrain.runs.names import SCRIPT_FILE
+from hvdtrain.runs.record import Record
 from hvdtrain.runs.store import Incomplete, Malformed, read_regular
 
 _LONGEST_SCRIPT = 200_000

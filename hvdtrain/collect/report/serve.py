@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hvdtrain.collect.report.html import content_policy
 from hvdtrain.errors import InputError
-from hvdtrain.runs.record import METRICS_FILE, PLAN_FILE, RECORD_FILE
+from hvdtrain.runs.names import METRICS_FILE, PLAN_FILE, RECORD_FILE
 
 HOST = "127.0.0.1"
 

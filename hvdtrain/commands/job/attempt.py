@@ -13,14 +13,17 @@ from hvdtrain.files.decode import load_json
 from hvdtrain.files.fields import require_name
 from hvdtrain.runs.attempt import (
     MOST_RESTARTS,
-    failure_file,
     next_attempt,
     read_attempt,
+    read_failure,
+    remove_failure,
     write_attempt,
 )
-from hvdtrain.runs.record import RECORD_FILE, Record
+from hvdtrain.runs.job_identity import JobIdentity, read_job_identity
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER, RECORD_FILE
+from hvdtrain.runs.record import Record
 from hvdtrain.slurm.client import requeue_job
-from hvdtrain.train.checkpoint.archive import CHECKPOINTS_FOLDER, newest_step
+from hvdtrain.train.checkpoint.archive import newest_step
 
 _EXAMPLE = """\b
 Example:
@@ -54,12 +57,12 @@ def command(moment: str, results: Path, run_id: str, requeue: bool) -> None:
 
 def _begin(folder: Path) -> None:
     step = newest_step(folder / CHECKPOINTS_FOLDER)
-    is_restart = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
-    attempt = next_attempt(read_attempt(folder) if is_restart else None, step)
+    job = _job()
+    attempt = next_attempt(read_attempt(folder) if job.restarts else None, step)
     if attempt.is_one_too_many:
         raise _no_progress(folder, step)
     write_attempt(folder, attempt)
-    (folder / failure_file(_job())).unlink(missing_ok=True)
+    remove_failure(folder, job.name)
 
 
 def _end(folder: Path, requeue: bool) -> None:
@@ -78,7 +81,7 @@ def _end(folder: Path, requeue: bool) -> None:
     # Said before: Slurm may end the job, and this process, before it has answered.
     asking = "asking Slurm to put the job back into the queue"
     print(f"hvdtrain: {asking}, to go on from {from_where}", file=sys.stderr, flush=True)
-    refusal = requeue_job(_job())
+    refusal = requeue_job(_job().name)
     if refusal:
         raise RunError(
             f"Slurm does not requeue the job: {refusal}", f"{by_hand}; it goes on from {from_where}"
@@ -87,11 +90,9 @@ def _end(folder: Path, requeue: bool) -> None:
 
 def _why_over(folder: Path) -> str:
     """Why another start would change nothing; empty: it may."""
-    failure = folder / failure_file(_job())
-    if failure.exists():
-        # A full disk may have left it empty.
-        said = failure.read_text(errors="replace").splitlines()
-        return said[0] if said else "its ranks have said why"
+    failure = read_failure(folder, _job().name)
+    if failure is not None:
+        return failure
     record = folder / RECORD_FILE
     if record.exists() and load_json(record, Record).status == "completed":
         return "the run is completed"
@@ -108,8 +109,8 @@ def _no_progress(folder: Path, step: int) -> RunError:
     )
 
 
-def _job() -> str:
-    job = os.environ.get("SLURM_JOB_ID")
-    if not job:
+def _job() -> JobIdentity:
+    job = read_job_identity(os.environ)
+    if job is None:
         raise InputError("SLURM_JOB_ID", None, "the number of the job; Slurm sets it")
     return job

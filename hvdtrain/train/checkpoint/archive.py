@@ -18,7 +18,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,21 +28,19 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from hvdtrain.errors import RunError
+from hvdtrain.files.atomic import remove_leftovers, replacing, run_errors
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.plan.method.snapshot import Count, EvaluationResult
+from hvdtrain.runs.folder import START_AGAIN
 from hvdtrain.runs.plan_diff import plan_changes
 from hvdtrain.runs.record import EpochResult, Seconds
 from hvdtrain.train.clock import ClockState
 
-CHECKPOINTS_FOLDER = "checkpoints"
-SNAPSHOTS_FOLDER = "snapshots"
 KEPT_CHECKPOINTS = 2
 """The newest, and the one before it for when the newest turns out to be damaged."""
 
 _NAME = re.compile(r"checkpoint-(\d{10})\.npz")
 _SNAPSHOT_NAME = re.compile(r"snapshot-([1-9]\d{0,8})\.npz")
-_PARTIAL = ".partial"
 
 Array = npt.NDArray[Any]
 
@@ -132,12 +130,11 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         RunError: The folder cannot be written to, or the disk is full. Older checkpoints stay.
     """
     path = folder / f"checkpoint-{checkpoint.state.step:010d}.npz"
-    with _failure_told("checkpoint", path):
-        _write_archive(path, checkpoint)
-        # What lies there half written was left by a process that was killed.
-        old = [path for _, path in _find(folder)[KEPT_CHECKPOINTS:]]
-        for superfluous in [*old, *folder.glob(f"checkpoint-*{_PARTIAL}")]:
-            superfluous.unlink()
+    _write_archive("checkpoint", path, checkpoint)
+    _remove_leftovers(folder)
+    for _, old in _find(folder)[KEPT_CHECKPOINTS:]:
+        with run_errors(f"the checkpoint {old} cannot be removed"):
+            old.unlink()
     return path
 
 
@@ -160,8 +157,7 @@ def write_snapshot(folder: Path, number: int, checkpoint: Checkpoint) -> Path:
     with contextlib.suppress(DamagedError):
         if not plan_changes(read_checkpoint(path).state.plan, checkpoint.state.plan):
             return path
-    with _failure_told("snapshot", path):
-        _write_archive(path, checkpoint)
+    _write_archive("snapshot", path, checkpoint)
     return path
 
 
@@ -221,11 +217,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def remove_checkpoints(folder: Path) -> None:
     """Remove all checkpoints of a run, and what was being written when it was cut off."""
-    for path in [*(path for _, path in _find(folder)), *folder.glob(f"checkpoint-*{_PARTIAL}")]:
+    _remove_leftovers(folder)
+    for _, path in _find(folder):
         with contextlib.suppress(OSError):
             path.unlink()
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed have left half written, those of 0.1.0 too."""
+    remove_leftovers(folder, "checkpoint-")
+    with contextlib.suppress(OSError):
+        for path in folder.glob("checkpoint-*.partial"):
+            path.unlink()
 
 
 def _find(folder: Path) -> list[tuple[int, Path]]:
@@ -238,34 +243,13 @@ def _find(folder: Path) -> list[tuple[int, Path]]:
     return sorted(((int(match[1]), folder / match[0]) for match in matches), reverse=True)
 
 
-def _write_archive(path: Path, checkpoint: Checkpoint) -> None:
-    partial = path.with_name(path.name + _PARTIAL)
+def _write_archive(what: str, path: Path, checkpoint: Checkpoint) -> None:
     members = _members(checkpoint)
     members["sha256"] = _as_bytes(_digest(members).encode())
-    path.parent.mkdir(exist_ok=True)
-    try:
-        with partial.open("wb") as file:
+    with run_errors(f"the {what} {path} cannot be written", START_AGAIN):
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as file:
             np.savez(file, **members)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
-    _sync_folder(path.parent)
-
-
-@contextlib.contextmanager
-def _failure_told(what: str, path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"the {what} {path} cannot be written: {error.strerror or error}",
-            "make room, or make the folder writable, and start the run again with the same "
-            "--run-id: it goes on from its last checkpoint",
-        ) from None
 
 
 def _members(checkpoint: Checkpoint) -> dict[str, Array]:
@@ -287,12 +271,3 @@ def _digest(members: Mapping[str, Array]) -> str:
 
 def _as_bytes(data: bytes) -> Array:
     return np.frombuffer(data, np.uint8)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring a rename to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,9 +13,8 @@ import tensorflow as tf
 from hvdtrain.errors import RunError
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.folder import RunFolder
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER, SNAPSHOTS_FOLDER
 from hvdtrain.train.checkpoint.archive import (
-    CHECKPOINTS_FOLDER,
-    SNAPSHOTS_FOLDER,
     Array,
     Checkpoint,
     RankState,

@@ -1,16 +1,42 @@
-"""The trained weights as a file."""
+"""The trained weights as a file of Keras' format.
+
+Keras and HDF5 work on bytes in memory. HDF5 itself would lock the file that it opens, and many
+shared file systems take no locks; and on a disk that is full it ends the whole process.
+"""
 
 from __future__ import annotations
 
-import os
+import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
+from keras.src.saving import saving_lib
 
 from hvdtrain.errors import RunError
+from hvdtrain.files.atomic import replace_file
+from hvdtrain.runs.folder import START_AGAIN
+from hvdtrain.runs.names import WEIGHTS_FILE
 from hvdtrain.train.checkpoint.digest import weights_sha256
 
-WEIGHTS_FILE = "final.weights.h5"
+
+@dataclass
+class _MemoryArchive:
+    """What Keras' store takes for a zip archive: one file, in memory.
+
+    Attributes:
+        content: Of the file.
+    """
+
+    content: bytes = b""
+
+    def writestr(self, _name: str, content: bytes) -> None:
+        """Keep a whole file."""
+        self.content = content
+
+    def open(self, _name: str, _mode: str) -> io.BytesIO:
+        """Read the file."""
+        return io.BytesIO(self.content)
 
 
 def save_weights(model: tf.keras.Model, folder: Path) -> Path:
@@ -18,12 +44,17 @@ def save_weights(model: tf.keras.Model, folder: Path) -> Path:
 
     Returns:
         The file: `final.weights.h5` in `folder`, readable by `tf.keras.Model.load_weights`.
+
+    Raises:
+        RunError: It cannot be written.
     """
-    target = folder / WEIGHTS_FILE
-    partial = folder / f"partial-{os.getpid()}.weights.h5"
-    model.save_weights(partial)
-    partial.replace(target)
-    return target
+    archive = _MemoryArchive()
+    store = saving_lib.H5IOStore(WEIGHTS_FILE, archive=archive, mode="w")
+    saving_lib._save_state(model, store, None, inner_path="", visited_trackables=set())
+    store.close()
+    path = folder / WEIGHTS_FILE
+    replace_file(path, archive.content, START_AGAIN)
+    return path
 
 
 def load_weights(model: tf.keras.Model, folder: Path, sha256: str | None) -> None:
@@ -39,7 +70,10 @@ def load_weights(model: tf.keras.Model, folder: Path, sha256: str | None) -> Non
     """
     path = folder / WEIGHTS_FILE
     try:
-        model.load_weights(path)
+        archive = _MemoryArchive(path.read_bytes())
+        store = saving_lib.H5IOStore(WEIGHTS_FILE, archive=archive, mode="r")
+        saving_lib._load_state(model, store, None, inner_path="", visited_trackables=set())
+        store.close()
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} cannot be read: {error}", "train this model again") from None
     if weights_sha256(model.variables) != sha256:

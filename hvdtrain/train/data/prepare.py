@@ -15,13 +15,15 @@ import numpy as np
 import tensorflow as tf
 
 from hvdtrain.errors import InputError, RunError
+from hvdtrain.files.atomic import remove_leftovers, replace_file
 from hvdtrain.train.data.corrupt import explain
 from hvdtrain.train.data.folders import FolderSplit, ImageFolders, list_folders
 from hvdtrain.train.data.manifest import MANIFEST_NAME, Manifest, Shard, ShardOrigin, load_manifest
 from hvdtrain.train.data.sampler import Examples, permute
-from hvdtrain.train.data.shardwriter import Progress, ShardWriter, sync_file
+from hvdtrain.train.data.shardwriter import Progress, ShardWriter
 
 JOURNAL_NAME = ".prepare-data.jsonl"
+GO_ON = "start the same command again: it goes on where it stopped"
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,13 @@ def prepare(job: PrepareJob, progress: Progress) -> Manifest:
     try:
         done = _open_journal(job.destination, origin)
         manifest = _write_missing(job, origin, folders, done, progress)
-        _write_atomically(job.destination / MANIFEST_NAME, msgspec.json.encode(manifest))
+        replace_file(job.destination / MANIFEST_NAME, msgspec.json.encode(manifest), GO_ON)
         (job.destination / JOURNAL_NAME).unlink()
     except (OSError, tf.errors.OpError) as error:
         reason = error.strerror if isinstance(error, OSError) else explain(error)
         raise RunError(
             f"{job.destination}: {reason}",
-            "make room or change the destination; the same command goes on where it stopped",
+            f"make room or change the destination; {GO_ON}",
         ) from error
     return manifest
 
@@ -99,10 +101,11 @@ def _open_journal(destination: Path, origin: ShardOrigin) -> dict[str, Shard]:
     """The shards that an earlier run of the same job has finished; a new journal if none has."""
     destination.mkdir(parents=True, exist_ok=True)
     journal = destination / JOURNAL_NAME
+    remove_leftovers(destination, JOURNAL_NAME.removeprefix("."))
     if not journal.exists():
         if any(destination.iterdir()):
             _refuse(destination, "it is not empty")
-        _write_atomically(journal, msgspec.json.encode(origin) + b"\n")
+        replace_file(journal, msgspec.json.encode(origin) + b"\n", GO_ON)
         return {}
     first, *lines = journal.read_bytes().split(b"\n")
     try:
@@ -113,13 +116,15 @@ def _open_journal(destination: Path, origin: ShardOrigin) -> dict[str, Shard]:
         same, shards = False, []
     if not same:
         _refuse(destination, "it holds the beginning of other shards")
+    remove_leftovers(destination)
     whole = [
         shard
         for shard in shards
         if (destination / shard.name).is_file()
         and (destination / shard.name).stat().st_size == shard.size_bytes
     ]
-    _write_atomically(journal, b"".join(msgspec.json.encode(x) + b"\n" for x in (origin, *whole)))
+    lines_kept = b"".join(msgspec.json.encode(x) + b"\n" for x in (origin, *whole))
+    replace_file(journal, lines_kept, GO_ON)
     return {shard.name: shard for shard in whole}
 
 
@@ -163,10 +168,3 @@ def _plan_shards(split: str, images: FolderSplit, shards: int, seed: int) -> dic
     """Which images go into which shard: shuffled, and in parts that differ by one at most."""
     parts = np.array_split(permute(len(images.names), seed, 0), shards)
     return {f"{split}-{i:05d}-of-{shards:05d}": part for i, part in enumerate(parts)}
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name.lstrip('.')}.partial")
-    temporary.write_bytes(content)
-    sync_file(temporary)
-    temporary.rename(path)

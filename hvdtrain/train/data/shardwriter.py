@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hvdtrain.errors import RunError
+from hvdtrain.files.atomic import replacing
 from hvdtrain.train.data.corrupt import explain
 from hvdtrain.train.data.decode import decode_image
 from hvdtrain.train.data.folders import FolderSplit
@@ -80,19 +81,19 @@ class ShardWriter:
 
         Raises:
             RunError: None of them can be decoded.
+            OSError: The shard cannot be written.
+            tf.errors.OpError: Likewise.
         """
-        temporary = self._destination / f".{name}.partial"
         corrupt: list[str] = []
-        with tf.io.TFRecordWriter(str(temporary)) as writer:
-            for stored in self._decodable(examples, corrupt):
-                writer.write(self._make_record(stored))
-                self._progress.advanced(1)
-        self._progress.advanced(len(corrupt))
-        if len(corrupt) == len(examples):
-            temporary.unlink()
-            raise RunError(f"no image of {name} can be decoded", "check the source")
-        size_bytes = sync_file(temporary)
-        temporary.rename(self._destination / name)
+        with replacing(self._destination / name) as file:
+            with tf.io.TFRecordWriter(file.name) as writer:
+                for stored in self._decodable(examples, corrupt):
+                    writer.write(self._make_record(stored))
+                    self._progress.advanced(1)
+            self._progress.advanced(len(corrupt))
+            if len(corrupt) == len(examples):
+                raise RunError(f"no image of {name} can be decoded", "check the source")
+            size_bytes = os.fstat(file.fileno()).st_size
         return Shard(
             name=name,
             images=len(examples) - len(corrupt),
@@ -165,10 +166,3 @@ def _bytes_feature(value: bytes) -> tf.train.Feature:
 
 def _int_feature(value: int) -> tf.train.Feature:
     return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-
-
-def sync_file(path: Path) -> int:
-    """Bring a file to the disk; its size in bytes."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-        return os.fstat(file.fileno()).st_size

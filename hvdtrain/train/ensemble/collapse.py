@@ -16,8 +16,8 @@ from hvdtrain.plan.method.collapse import make_collapse_plan
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.plan.method.snapshot import SnapshotOrigin
 from hvdtrain.runs.folder import RunFolder
+from hvdtrain.runs.names import SNAPSHOTS_FOLDER
 from hvdtrain.train.checkpoint.archive import (
-    SNAPSHOTS_FOLDER,
     Checkpoint,
     DamagedError,
     RankState,

@@ -11,12 +11,12 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from hvdtrain.errors import RunError
-from hvdtrain.files.atomic import write_new
 from hvdtrain.files.decode import load_json
 from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.runs.ensemble import ENSEMBLE_FILE, Ensemble, EnsembleMember, check_members
-from hvdtrain.runs.record import RECORD_FILE, EvaluationResult, Record
+from hvdtrain.runs.ensemble import Ensemble, EnsembleMember, check_members
+from hvdtrain.runs.names import RECORD_FILE
+from hvdtrain.runs.record import EvaluationResult, Record
+from hvdtrain.runs.store import write_ensemble
 from hvdtrain.train.checkpoint.weights import load_weights
 from hvdtrain.train.data.corrupt import count_corrupt
 from hvdtrain.train.data.dataset import discover
@@ -69,7 +69,7 @@ def run_ensemble(options: EnsembleOptions, context: RankContext) -> tuple[Path, 
         evaluation=together,
     )
     results = options.runs[0].resolve().parent
-    return _write(results / f"ensemble-{now:%Y%m%d-%H%M%S-%f}" / ENSEMBLE_FILE, ensemble), ensemble
+    return write_ensemble(results, f"ensemble-{now:%Y%m%d-%H%M%S-%f}", ensemble), ensemble
 
 
 class EnsembleEvaluator:
@@ -161,12 +161,3 @@ def _make_member(record: Record, evaluation: EvaluationResult) -> EnsembleMember
         origin=record.plan.origin,
         evaluation=evaluation,
     )
-
-
-def _write(path: Path, ensemble: Ensemble) -> Path:
-    try:
-        path.parent.mkdir()
-        write_new(path, msgspec.json.format(msgspec.json.encode(ensemble)))
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}") from None
-    return path

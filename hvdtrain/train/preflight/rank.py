@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from hvdtrain.errors import HvdtrainError, InputError, RunError
 from hvdtrain.plan.machine.core_map import RankCores
+from hvdtrain.runs.job_identity import job_name_of
 from hvdtrain.runs.preflight import Preflight
 from hvdtrain.train.options import TrainOptions
 from hvdtrain.train.preflight.notes import Notes, describe_silence
@@ -185,7 +186,7 @@ def _make_report(rank: _Rank, world: World, horovod: frozenset[int]) -> Prefligh
 
 def _notes_folder(options: TrainOptions) -> Path:
     """The same on every rank, before any of them can ask another."""
-    name = options.run_id or os.environ.get("SLURM_JOB_ID", "alone")
+    name = options.run_id or job_name_of(os.environ) or "alone"
     return options.results / f".preflight-{name}"
 
 

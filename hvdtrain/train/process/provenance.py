@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from pathlib import Path
@@ -51,8 +50,3 @@ def read_git_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None
-
-
-def read_slurm_job_id() -> str | None:
-    """The job that this process runs in; None outside Slurm."""
-    return os.environ.get("SLURM_JOB_ID")

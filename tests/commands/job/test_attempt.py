@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from hvdtrain.commands.job.attempt import command
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.runs.attempt import ATTEMPT_FILE, MOST_RESTARTS, failure_file
-from hvdtrain.runs.record import RECORD_FILE
+from hvdtrain.runs.attempt import MOST_RESTARTS
+from hvdtrain.runs.names import ATTEMPT_FILE, RECORD_FILE, failure_file
 from tests.samples import sample_record
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from hvdtrain.errors import RunError
 from hvdtrain.files.decode import load_json
-from hvdtrain.runs.record import METRICS_FILE, RECORD_FILE, Record
-from hvdtrain.train.checkpoint.archive import CHECKPOINTS_FOLDER, read_newest
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER, METRICS_FILE, RECORD_FILE
+from hvdtrain.runs.record import Record
+from hvdtrain.train.checkpoint.archive import read_newest
 from hvdtrain.train.checkpoint.digest import replica_sha256, require_same_replicas
 from tests.ranks import run_ranks
 

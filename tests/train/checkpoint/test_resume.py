@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from hvdtrain.files.decode import load_json
-from hvdtrain.runs.lock import OWNER_FILE, take_lock
-from hvdtrain.runs.record import METRICS_FILE, RECORD_FILE, Record
+from hvdtrain.runs.lock import take_lock
+from hvdtrain.runs.names import METRICS_FILE, OWNER_FILE, RECORD_FILE
+from hvdtrain.runs.record import Record
 from hvdtrain.train.checkpoint.archive import find_snapshots, read_checkpoint
 from tests.ranks import find_ranks, run_ranks, start_ranks
 

@@ -161,7 +161,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, shard: str) -> None:
 
     def broken(self: ShardWriter, name: str, examples: Any) -> Shard:
         if name == shard:
-            (self._destination / f".{name}.partial").write_bytes(b"half")
+            (self._destination / f".{name}.0a1b2c3d.partial").write_bytes(b"half")
             raise KeyboardInterrupt
         return write(self, name, examples)
 

@@ -14,13 +14,8 @@ from hvdtrain.plan.method.recipe import load_recipe
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.plan.method.snapshot import EvaluationResult
 from hvdtrain.runs.folder import RunFolder
-from hvdtrain.train.checkpoint.archive import (
-    CHECKPOINTS_FOLDER,
-    SNAPSHOTS_FOLDER,
-    Checkpoint,
-    write_checkpoint,
-    write_snapshot,
-)
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER, SNAPSHOTS_FOLDER
+from hvdtrain.train.checkpoint.archive import Checkpoint, write_checkpoint, write_snapshot
 from hvdtrain.train.options import CollapseOptions
 from tests.samples import sample_checkpoint, sample_plan, sample_record
 

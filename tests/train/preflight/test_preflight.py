@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from hvdtrain.plan.machine.environment import COMM_CPUS, COMPUTE_CPUS, DATA_CPUS, HOROVOD_CPUS
-from hvdtrain.runs.preflight import PREFLIGHT_FILE, Preflight
+from hvdtrain.runs.names import PREFLIGHT_FILE
+from hvdtrain.runs.preflight import Preflight
 from tests.ranks import ROOT, run_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(400)]
