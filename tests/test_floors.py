@@ -32,7 +32,10 @@ FLOORS: tuple[set[str], ...] = (
 # The folders of plan, likewise.
 PLAN_FLOORS = ("method", "forecast", "machine", "job")
 # Of runs, what says how a thing looks and not where it lies.
-PURE_RUNS = {"ensemble", "plan_diff", "preflight", "record", "slurm_job", "state", "submission"}
+PURE_RUNS = {
+    *("ensemble", "job_identity", "names", "plan_diff", "preflight"),
+    *("record", "slurm_job", "state", "submission"),
+}
 HEAVY = {"horovod", "keras", "mpi4py", "tensorflow"}
 # A plan is the same wherever and whenever it is made.
 IMPURE = {"datetime", "random", "socket", "subprocess", "time"}

@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
+from numpy.lib.format import write_array
 
 from hvdtrain.files.atomic import remove_leftovers, replacing, run_errors
 from hvdtrain.plan.method.run_plan import RunPlan
@@ -131,7 +133,6 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """
     path = folder / f"checkpoint-{checkpoint.state.step:010d}.npz"
     _write_archive("checkpoint", path, checkpoint)
-    _remove_leftovers(folder)
     for _, old in _find(folder)[KEPT_CHECKPOINTS:]:
         with run_errors(f"the checkpoint {old} cannot be removed"):
             old.unlink()
@@ -227,7 +228,7 @@ def remove_checkpoints(folder: Path) -> None:
 
 def _remove_leftovers(folder: Path) -> None:
     """Remove what processes that were killed have left half written, those of 0.1.0 too."""
-    remove_leftovers(folder, "checkpoint-")
+    remove_leftovers(folder)
     with contextlib.suppress(OSError):
         for path in folder.glob("checkpoint-*.partial"):
             path.unlink()
@@ -248,8 +249,13 @@ def _write_archive(what: str, path: Path, checkpoint: Checkpoint) -> None:
     members["sha256"] = _as_bytes(_digest(members).encode())
     with run_errors(f"the {what} {path} cannot be written", START_AGAIN):
         path.parent.mkdir(exist_ok=True)
-        with replacing(path) as file:
-            np.savez(file, **members)
+        _remove_leftovers(path.parent)
+        # As `np.savez`, which leaves its archive open when the disk is full: Python would then
+        # print a traceback when it clears up.
+        with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+            for name, array in members.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    write_array(member, array, allow_pickle=False)  # type: ignore[no-untyped-call]
 
 
 def _members(checkpoint: Checkpoint) -> dict[str, Array]:
