@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import click
 
 from hvdtrain import __version__
+from hvdtrain.cli.surroundings import sound_surroundings
 from hvdtrain.errors import HvdtrainError
 
 
@@ -78,6 +79,7 @@ def cli() -> None:
     """
 
 
+@sound_surroundings()
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 ran and failed, 2 wrong input."""
     try:
