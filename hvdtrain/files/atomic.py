@@ -131,9 +131,9 @@ def write_output(path: Path, content: str | bytes, option: str = "--output") -> 
     Raises:
         InputError: The file cannot be written there, or is a folder or a device.
     """
-    if path.exists() and not path.is_file():
-        raise InputError(option, str(path), "a regular file, or one that does not exist yet")
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(option, str(path), "a regular file, or one that does not exist yet")
         with replacing(path) as file:
             file.write(content.encode() if isinstance(content, str) else content)
     except OSError as error:

@@ -297,7 +297,7 @@ def test_the_old_output_stays_when_writing_fails(
     assert names(tmp_path) == ["table.md"]
 
 
-@pytest.mark.parametrize("name", ["missing/table.md", ".", "file/table.md"])
+@pytest.mark.parametrize("name", ["missing/table.md", ".", "file/table.md", "x" * 256])
 def test_a_place_where_no_file_can_be(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--output"):
