@@ -29,6 +29,9 @@ _FIXES = {
     errno.EPERM: "make the folder writable, or name another one",
 }
 
+# What a rename of a folder answers when something is in its place.
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
+
 # What says that a file system brings its folders to the disk by itself, or lets nobody ask.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES}
 
@@ -92,9 +95,9 @@ def create_folder(path: Path, files: Mapping[str, bytes]) -> bool:
                     _sync(file)
             _sync_folder(aside)
             aside.rename(path)
-        except OSError:
+        except OSError as error:
             remove_folder(aside, files)
-            if os.path.lexists(path):
+            if error.errno in _TAKEN and os.path.lexists(path):
                 return False
             raise
         _sync_folder(path.parent)
