@@ -21,17 +21,19 @@ from hvdtrain.plan.machine.system import load_system
 from hvdtrain.plan.method.recipe import Recipe, make_schedule
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.attempt import read_attempt
-from hvdtrain.runs.ensemble import ENSEMBLE_FILE, Ensemble
+from hvdtrain.runs.ensemble import Ensemble
 from hvdtrain.runs.metrics import read_metrics
-from hvdtrain.runs.preflight import PREFLIGHT_FILE, Preflight
-from hvdtrain.runs.record import (
+from hvdtrain.runs.names import (
+    ENSEMBLE_FILE,
     METRICS_FILE,
     PLAN_FILE,
+    PREFLIGHT_FILE,
     RECORD_FILE,
     SCRIPT_FILE,
     SUBMISSION_FILE,
-    Record,
 )
+from hvdtrain.runs.preflight import Preflight
+from hvdtrain.runs.record import Record
 from hvdtrain.runs.submission import Submission
 from hvdtrain.train.checkpoint.archive import find_snapshots, read_checkpoint, read_newest
 from tests.ranks import run_ranks

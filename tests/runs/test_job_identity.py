@@ -54,4 +54,4 @@ def test_no_other_module_reads_which_job_this_is() -> None:
             if isinstance(node, ast.Constant) and re.fullmatch(names, str(node.value)):
                 reading.add(path.relative_to(PACKAGE).as_posix())
     # One names the variable to say that it is missing.
-    assert reading == {"runs/job_identity.py", "commands/attempt.py"}
+    assert reading == {"runs/job_identity.py", "commands/job/attempt.py"}

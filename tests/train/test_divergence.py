@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hvdtrain.files.decode import load_json
-from hvdtrain.runs.record import METRICS_FILE, RECORD_FILE, Record
+from hvdtrain.runs.names import METRICS_FILE, RECORD_FILE
+from hvdtrain.runs.record import Record
 from hvdtrain.train.checkpoint.archive import read_newest
 from tests.ranks import run_ranks
 
