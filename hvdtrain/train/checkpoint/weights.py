@@ -6,10 +6,9 @@ shared file systems take no locks; and on a disk that is full it ends the whole 
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import tensorflow as tf
 from keras.src.saving import saving_lib
 
@@ -18,25 +17,6 @@ from hvdtrain.files.atomic import replace_file
 from hvdtrain.runs.folder import START_AGAIN
 from hvdtrain.runs.names import WEIGHTS_FILE
 from hvdtrain.train.checkpoint.digest import weights_sha256
-
-
-@dataclass
-class _MemoryArchive:
-    """What Keras' store takes for a zip archive: one file, in memory.
-
-    Attributes:
-        content: Of the file.
-    """
-
-    content: bytes = b""
-
-    def writestr(self, _name: str, content: bytes) -> None:
-        """Keep a whole file."""
-        self.content = content
-
-    def open(self, _name: str, _mode: str) -> io.BytesIO:
-        """Read the file."""
-        return io.BytesIO(self.content)
 
 
 def save_weights(model: tf.keras.Model, folder: Path) -> Path:
@@ -48,12 +28,14 @@ def save_weights(model: tf.keras.Model, folder: Path) -> Path:
     Raises:
         RunError: It cannot be written.
     """
-    archive = _MemoryArchive()
-    store = saving_lib.H5IOStore(WEIGHTS_FILE, archive=archive, mode="w")
-    saving_lib._save_state(model, store, None, inner_path="", visited_trackables=set())
-    store.close()
+    # The core driver keeps all in memory, and calls no Python, which other threads may hold up.
+    with h5py.File(WEIGHTS_FILE, "w", driver="core", backing_store=False) as file:
+        store = saving_lib.H5IOStore(file.id, mode="w")
+        saving_lib._save_state(model, store, None, inner_path="", visited_trackables=set())
+        file.flush()
+        content = file.id.get_file_image()
     path = folder / WEIGHTS_FILE
-    replace_file(path, archive.content, START_AGAIN)
+    replace_file(path, content, START_AGAIN)
     return path
 
 
@@ -70,10 +52,9 @@ def load_weights(model: tf.keras.Model, folder: Path, sha256: str | None) -> Non
     """
     path = folder / WEIGHTS_FILE
     try:
-        archive = _MemoryArchive(path.read_bytes())
-        store = saving_lib.H5IOStore(WEIGHTS_FILE, archive=archive, mode="r")
-        saving_lib._load_state(model, store, None, inner_path="", visited_trackables=set())
-        store.close()
+        with h5py.File(h5py.h5f.open_file_image(path.read_bytes())) as file:
+            store = saving_lib.H5IOStore(file.id, mode="r")
+            saving_lib._load_state(model, store, None, inner_path="", visited_trackables=set())
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} cannot be read: {error}", "train this model again") from None
     if weights_sha256(model.variables) != sha256:
