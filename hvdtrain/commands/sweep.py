@@ -16,6 +16,7 @@ from hvdtrain.cli.output import align, say
 from hvdtrain.cli.sweep_rows import Entry, batches, plan_row, within_limits
 from hvdtrain.errors import InputError
 from hvdtrain.files.fields import printable
+from hvdtrain.names import name_some
 from hvdtrain.plan.job.sweep import Sweep, load_sweep
 from hvdtrain.runs.names import SCRIPT_FILE
 from hvdtrain.slurm.array import render_array
@@ -102,8 +103,7 @@ def _say_notes(entries: Sequence[Entry]) -> None:
         for note in entry.plan.notes:
             rows.setdefault(note, []).append(entry.row.run_id)
     for note, names in rows.items():
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        about = "" if len(names) == len(entries) else f"{names[0]}{more}: "
+        about = "" if len(names) == len(entries) else f"{name_some(names, 1)}: "
         say(f"note: {about}{note}")
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from hvdtrain.errors import RunError
 from hvdtrain.files.atomic import replacing
+from hvdtrain.names import name_some
 from hvdtrain.staging.journal import JOURNAL, data_sha256, journal_line, read_journal
 from hvdtrain.staging.listing import DataFile, list_data
 from hvdtrain.staging.private import DATA, open_private
@@ -90,10 +91,9 @@ def verify_data(source: Path, path: Path, *, threads: int) -> Staged:
         wrong = [file.name for file in files if file not in intact]
         wrong += sorted(_regular_files(root / DATA).keys() - {file.name for file in files})
     if wrong:
-        named = ", ".join(map(repr, wrong[:_NAMED_FILES]))
-        more = f" and {len(wrong) - _NAMED_FILES} more" if len(wrong) > _NAMED_FILES else ""
+        named = name_some(list(map(repr, wrong)), _NAMED_FILES)
         raise RunError(
-            f"in {path} some files are not as the source has them: {named}{more}",
+            f"in {path} some files are not as the source has them: {named}",
             "hvdtrain stage copy repairs them",
         )
     return Staged(len(files), _total(files), len(files), data_sha256(intact))

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from hvdtrain.errors import RunError
+from hvdtrain.names import name_some
 
 _MOST_THREADS = 16
-_NAMED_RANKS = 8
 
 
 def weights_sha256(variables: Sequence[tf.Variable]) -> str:
@@ -56,14 +56,13 @@ def require_same_replicas(digests: Sequence[bytes], hosts: Sequence[str], step: 
     (usual, votes), *_ = counts.most_common()
     no_majority = 2 * votes <= len(digests)
     different = [rank for rank, digest in enumerate(digests) if no_majority or digest != usual]
-    named = ", ".join(f"rank {rank} on {hosts[rank]}" for rank in different[:_NAMED_RANKS])
-    more = f" and {len(different) - _NAMED_RANKS} more" if len(different) > _NAMED_RANKS else ""
+    named = name_some([f"rank {rank} on {hosts[rank]}" for rank in different])
     raise RunError(
         f"after step {step} the ranks hold {len(counts)} different sets of weights: "
         + (
-            f"{named}{more}, and none has a majority"
+            f"{named}, and none has a majority"
             if no_majority
-            else f"{named}{more}, against {votes} ranks that hold the same"
+            else f"{named}, against {votes} ranks that hold the same"
         ),
         "start the run again with the same --run-id, without these nodes: it goes on from its "
         "last checkpoint, in which all ranks were the same",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvdtrain.errors import InputError
+from hvdtrain.names import name_some
 from hvdtrain.train.data.fingerprint import fingerprint
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -64,8 +65,7 @@ def list_folders(path: Path) -> ImageFolders:
             "data",
             str(path),
             "train/ and val/ must hold the same classes; only one of them has "
-            + ", ".join(missing[:5])
-            + (f" and {len(missing) - 5} more" if len(missing) > 5 else ""),
+            + name_some(missing, 5),
             "add the missing class folders, or remove the others",
         )
     return ImageFolders(

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from hvdtrain.names import name_ranks
 from hvdtrain.plan.machine.core_map import RankCores
-from hvdtrain.train.process.rank_names import name_ranks
 from hvdtrain.units import format_cpu_list, parse_cpu_list
 
 THREAD_COUNTS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")

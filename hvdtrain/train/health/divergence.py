@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from hvdtrain.errors import RunError
-from hvdtrain.train.process.rank_names import name_ranks
+from hvdtrain.names import name_ranks
 
 IMAGES = "the images"
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hvdtrain.names import name_some
+
 STAGES = (
     "loading TensorFlow and starting MPI",
     "starting Horovod",
@@ -100,18 +102,13 @@ def describe_silence(notes: Mapping[int, Note], ranks: int) -> str:
     lowest = min((note.stage for note in notes.values()), default=0)
     behind = sorted(rank for rank, note in notes.items() if note.stage == lowest)
     if absent:
-        return f"{_count(absent, ranks)} did not start: {_list(absent)}"
+        return f"{_count(absent, ranks)} did not start: {name_some(absent)}"
     where = STAGES[lowest]
     if len(behind) == ranks:
         return f"all {ranks} ranks are at the same point: {where}"
-    named = _list([f"{rank} on {notes[rank].host}" for rank in behind])
+    named = name_some([f"{rank} on {notes[rank].host}" for rank in behind])
     return f"{_count(behind, ranks)} did not answer: {named}: {where}"
 
 
 def _count(some: list[int], ranks: int) -> str:
     return f"{len(some)} of {ranks} ranks"
-
-
-def _list(items: list[int] | list[str]) -> str:
-    more = f" and {len(items) - 8} more" if len(items) > 8 else ""
-    return ", ".join(map(str, items[:8])) + more

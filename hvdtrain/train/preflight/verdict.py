@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
+from hvdtrain.names import name_ranks, name_some
 from hvdtrain.runs.preflight import Check, Fault, Kind, NodeSpeed, RankAnswer, SlowNode
 from hvdtrain.train.health.outliers import find_slow
-from hvdtrain.train.process.rank_names import _NAMED, name_ranks
 from hvdtrain.units import format_cpu_list
 
 
@@ -117,8 +117,7 @@ def _fault(
 
 def _name(ranks: Sequence[int], hosts: Sequence[str]) -> str:
     nodes = tuple(dict.fromkeys(hosts[rank] for rank in ranks))
-    more = f" and {len(nodes) - _NAMED} more nodes" if len(nodes) > _NAMED else ""
-    return f"{name_ranks(ranks)} on {', '.join(nodes[:_NAMED])}{more}"
+    return f"{name_ranks(ranks)} on {name_some(nodes, what='nodes')}"
 
 
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,9})", re.ASCII)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from mpi4py import MPI
 
 from hvdtrain.errors import RunError
+from hvdtrain.names import name_some
 from hvdtrain.runs.record import ReductionBackend
 from hvdtrain.train.process.rank_environment import Launch, host_name
 
@@ -178,7 +179,7 @@ def require_equal(what: str, value: object, world: World) -> None:
     values = allgather(value)
     different = [rank for rank, other in enumerate(values) if other != values[0]]
     if different:
-        named = ", ".join(f"{rank} on {world.hosts[rank]}" for rank in different[:8])
+        named = name_some([f"{rank} on {world.hosts[rank]}" for rank in different])
         raise RunError(
             f"{what}: {len(different)} of {world.ranks} ranks differ from rank 0: {named}",
             "give every node the same installation and the same data",

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hvdtrain.names import name_ranks
 from hvdtrain.runs.preflight import NodeSpeed, RankAnswer
 from hvdtrain.train.preflight.verdict import (
     exclude_option,
@@ -17,7 +18,6 @@ from hvdtrain.train.preflight.verdict import (
     judge_shape,
     judge_sums,
 )
-from hvdtrain.train.process.rank_names import name_ranks
 from tests.samples import sample_record
 
 VERSIONS = sample_record().versions
