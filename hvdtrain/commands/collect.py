@@ -11,12 +11,12 @@ from hvdtrain.cli.readable_runs import good_ensembles, good_runs, refuse_skipped
 from hvdtrain.collect.mllog import MISSING, format_mllog
 from hvdtrain.collect.paper.tables import TABLES, TableNumber
 from hvdtrain.collect.runs import Run, make_run
-from hvdtrain.collect.tables.compare_table import make_compare_sheet
-from hvdtrain.collect.tables.formats import Format, format_sheets
-from hvdtrain.collect.tables.groups_table import FIELDS, Field, make_group_sheet
-from hvdtrain.collect.tables.paper_table import make_table_sheet
-from hvdtrain.collect.tables.runs_table import Row, make_rows, make_sheet
-from hvdtrain.collect.tables.table import Sheet
+from hvdtrain.collect.tables.compare_table import make_compare_table
+from hvdtrain.collect.tables.formats import Format, format_tables
+from hvdtrain.collect.tables.groups_table import FIELDS, Field, make_groups_table
+from hvdtrain.collect.tables.paper_table import make_paper_table
+from hvdtrain.collect.tables.runs_table import Row, make_rows, make_runs_table
+from hvdtrain.collect.tables.table import Table
 from hvdtrain.errors import InputError
 from hvdtrain.files.atomic import write_output
 from hvdtrain.runs.ensemble import Ensemble
@@ -105,17 +105,17 @@ def command(
     collection = _Collection(only)
     runs = collection.read(results)
     if second is not None:
-        sheets: list[Sheet[Any]] = [make_compare_sheet(runs, collection.read(second))]
+        tables: list[Table[Any]] = [make_compare_table(runs, collection.read(second))]
     elif number is not None:
         numbers = TABLES if number == "all" else (number,)
         ensembles = collection.read_ensembles(results) if "XI" in numbers else []
-        sheets = [make_table_sheet(each, runs, ensembles) for each in numbers]
+        tables = [make_paper_table(each, runs, ensembles) for each in numbers]
     elif fields:
-        sheets = [make_group_sheet(runs, fields)]
+        tables = [make_groups_table(runs, fields)]
     else:
-        sheets = [make_sheet(make_rows(runs))]
-    _write(format_sheets(sheets, form), output)
-    _say_flags(sheets)
+        tables = [make_runs_table(make_rows(runs))]
+    _write(format_tables(tables, form), output)
+    _say_flags(tables)
     collection.finish()
 
 
@@ -159,9 +159,9 @@ class _Collection:
         refuse_skipped(self._skipped, self._good)
 
 
-def _say_flags(sheets: list[Sheet[Any]]) -> None:
+def _say_flags(tables: list[Table[Any]]) -> None:
     """What in the paper disagrees with itself about rows that runs are compared with."""
-    rows = [row for sheet in sheets for row in sheet.rows if isinstance(row, Row)]
+    rows = [row for table in tables for row in table.rows if isinstance(row, Row)]
     flags = [
         f"the paper, Table {row.paper_table}, row {row.paper_row}: {row.paper_flag}"
         for row in rows

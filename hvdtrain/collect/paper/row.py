@@ -139,3 +139,8 @@ class PaperRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """What disagrees with the value; None: nothing."""
         reasons = [flag.reason for flag in self.flag if flag.quantity == quantity]
         return "; ".join(reasons) or None
+
+    @property
+    def flags(self) -> str | None:
+        """What disagrees with any of its values; None: nothing."""
+        return "; ".join(flag.reason for flag in self.flag) or None

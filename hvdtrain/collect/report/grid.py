@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hvdtrain.collect.tables.rounding import format_amount, format_percent, format_signed
-from hvdtrain.collect.tables.runs_table import Row
-from hvdtrain.collect.tables.table import Sheet
+from hvdtrain.collect.tables.runs_table import PAPER_TIME, Row, make_runs_table
+from hvdtrain.collect.tables.table import Column, Table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
-    """A column; `field` is what `hvdtrain collect --format json` calls it, empty: nothing."""
+class Head:
+    """The head of a column; `field` is its key in `hvdtrain collect --format json`, empty: none."""
 
     heading: str
     number: bool = False
@@ -45,42 +43,10 @@ class Grid:
 
     name: str
     caption: str
-    columns: tuple[Column, ...]
+    columns: tuple[Head, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
     numbered: bool = False
-
-
-def number_cell(value: float | None, text: str) -> Cell:
-    """A cell with a number: rounded to look at, exact to sort by."""
-    return Cell(text="") if value is None else Cell(text=text, value=json.dumps(value))
-
-
-def _as_printed(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
-
-
-_Shown = tuple[str, str, Callable[[Row], str] | None]
-# Field, heading, and what is shown of a number; None: a text, shown as it is.
-_COLUMNS: tuple[_Shown, ...] = (
-    ("run_id", "run", None),
-    ("label", "label", None),
-    ("system", "system", None),
-    ("nodes", "nodes", lambda row: str(row.nodes)),
-    ("node_batch", "local batch", lambda row: str(row.node_batch)),
-    ("epoch_seconds", "s/epoch", lambda row: format_amount(row.epoch_seconds)),
-    ("images_per_second", "images/s", lambda row: format_amount(row.images_per_second)),
-    ("speedup", "speedup", lambda row: format_amount(row.speedup)),
-    ("efficiency", "efficiency, %", lambda row: format_percent(row.efficiency)),
-    ("paper_epoch_seconds", "paper s/epoch", lambda row: _as_printed(row.paper_epoch_seconds)),
-    ("difference_percent", "difference, %", lambda r: format_signed(r.difference_percent)),
-    ("paper_images_per_second", "paper im/s", lambda r: _as_printed(r.paper_images_per_second)),
-    ("paper_table", "paper's table", None),
-    ("paper_row", "its row", lambda row: _as_printed(row.paper_row)),
-    ("epoch_seconds_from", "s/epoch from", None),
-    ("efficiency_base", "efficiency base", None),
-    ("model", "model", None),
-)
 
 
 def make_runs_grid(rows: Sequence[Row], links: dict[str, str]) -> Grid:
@@ -90,6 +56,7 @@ def make_runs_grid(rows: Sequence[Row], links: dict[str, str]) -> Grid:
         rows: Of the collected table.
         links: From a run's id to that of its page.
     """
+    columns = [column for column in make_runs_table(rows).columns if column.shown != "data"]
     notes: list[str] = []
     return Grid(
         name="runs",
@@ -99,55 +66,57 @@ def make_runs_grid(rows: Sequence[Row], links: dict[str, str]) -> Grid:
             "relative to the base."
         ),
         columns=tuple(
-            Column(heading=heading, number=shown is not None, field=field)
-            for field, heading, shown in _COLUMNS
+            Head(heading=column.title, number=column.number, field=column.field)
+            for column in columns
         ),
         rows=tuple(
-            tuple(_run_cell(row, column, links, notes) for column in _COLUMNS) for row in rows
+            tuple(_run_cell(row, column, links, notes) for column in columns) for row in rows
         ),
         notes=tuple(notes),
         numbered=True,
     )
 
 
-def make_paper_grid(sheet: Sheet[Any], links: dict[str, str]) -> Grid:
+def make_paper_grid(table: Table[Any], links: dict[str, str]) -> Grid:
     """A table of the paper with the runs in its rows.
 
     What stands beside a result, such as the difference, is left out where no run has any.
     """
-    texts = [[column.cell(row) for row in sheet.rows] for column in sheet.columns]
-    follows = [*(column.heading for column in sheet.columns[1:]), ""]
+    columns = table.wide_columns
+    texts = [[column.cell(row) for row in table.rows] for column in columns]
+    follows = [*(column.heading for column in columns[1:]), ""]
     kept = [
         (column, cells)
-        for column, cells, after in zip(sheet.columns, texts, follows, strict=True)
+        for column, cells, after in zip(columns, texts, follows, strict=True)
         if any(cells) or after == "paper"
     ]
     lines = zip(*(cells for _, cells in kept), strict=True)
     return Grid(
-        name=f"table-{sheet.name}",
-        caption=sheet.title,
-        columns=tuple(Column(heading=column.heading, number=column.number) for column, _ in kept),
+        name=f"table-{table.name}",
+        caption=table.title,
+        columns=tuple(Head(heading=column.title, number=column.number) for column, _ in kept),
         rows=tuple(
-            tuple(_sheet_cell(column.heading, text, links) for (column, _), text in pairs)
+            tuple(_paper_cell(column.heading, text, links) for (column, _), text in pairs)
             for pairs in (zip(kept, line, strict=True) for line in lines)
         ),
-        notes=sheet.notes,
+        notes=table.notes,
     )
 
 
-def _sheet_cell(heading: str, text: str, links: dict[str, str]) -> Cell:
+def _paper_cell(heading: str, text: str, links: dict[str, str]) -> Cell:
     return Cell(text=text, link=links.get(text, "") if heading == "run" else "")
 
 
-def _run_cell(row: Row, column: _Shown, links: dict[str, str], notes: list[str]) -> Cell:
-    field, _, shown = column
-    value = getattr(row, field)
-    if shown is None:
-        return Cell(text=value or "", link=links.get(row.run_id, "") if field == "run_id" else "")
-    cell = number_cell(value, shown(row))
-    if field == "paper_epoch_seconds" and row.paper_flag is not None:
-        return dataclasses.replace(cell, note=_note(row.paper_flag, notes))
-    return cell
+def _run_cell(row: Row, column: Column[Row], links: dict[str, str], notes: list[str]) -> Cell:
+    value, text = column.value(row), column.cell(row)
+    if value is None:
+        return Cell(text=text)
+    if not column.number:
+        link = links.get(row.run_id, "") if column.field == "run_id" else ""
+        return Cell(text=text, value=str(value) if value != text else "", link=link)
+    is_flagged = column.field == PAPER_TIME and row.paper_flag is not None
+    note = _note(row.paper_flag or "", notes) if is_flagged else 0
+    return Cell(text=text, value=json.dumps(value), note=note)
 
 
 def _note(text: str, notes: list[str]) -> int:

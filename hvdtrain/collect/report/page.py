@@ -14,9 +14,9 @@ from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
 from hvdtrain.collect.paper.tables import TABLES
 from hvdtrain.collect.report.chart import Chart, make_chart
 from hvdtrain.collect.report.grid import Grid, make_paper_grid, make_runs_grid
-from hvdtrain.collect.report.runpage import Limits, RunPage, make_run_page
+from hvdtrain.collect.report.run_page import Limits, RunPage, make_run_page
 from hvdtrain.collect.runs import make_run
-from hvdtrain.collect.tables.paper_table import make_table_sheet
+from hvdtrain.collect.tables.paper_table import make_paper_table
 from hvdtrain.collect.tables.runs_table import Row, make_rows
 from hvdtrain.plan.method.recipe import load_recipe
 from hvdtrain.runs.ensemble import Ensemble
@@ -106,7 +106,7 @@ def make_page(source: Source) -> Page:
         skipped=tuple(source.skipped),
         runs=make_runs_grid(rows, names),
         tables=tuple(
-            make_paper_grid(make_table_sheet(number, runs, source.ensembles), names)
+            make_paper_grid(make_paper_table(number, runs, source.ensembles), names)
             for number in TABLES
         ),
         charts=_charts(source, rows),

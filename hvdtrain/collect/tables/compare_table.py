@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from hvdtrain.collect.tables.groups_table import (
     Group,
     Key,
     Measure,
-    key_text,
+    key_column,
     make_groups,
     measure,
 )
@@ -24,7 +25,7 @@ from hvdtrain.collect.tables.rounding import (
     format_signed,
     format_spread,
 )
-from hvdtrain.collect.tables.table import Column, Sheet, Value
+from hvdtrain.collect.tables.table import Column, Table, Value
 
 Quantity = Literal["epoch_seconds", "top1_percent"]
 Verdict = Literal["higher", "lower", "not distinguishable", "noise unknown", "only one set"]
@@ -71,14 +72,9 @@ def make_changes(first: Iterable[Run], second: Iterable[Run]) -> list[Change]:
     ]
 
 
-def make_compare_sheet(first: Iterable[Run], second: Iterable[Run]) -> Sheet[Change]:
+def make_compare_table(first: Iterable[Run], second: Iterable[Run]) -> Table[Change]:
     """The table of the changes."""
-    return Sheet(
-        columns=_COLUMNS,
-        fields=(*JOB, *_FIELDS),
-        values=_values,
-        rows=tuple(make_changes(first, second)),
-    )
+    return Table(columns=_COLUMNS, rows=tuple(make_changes(first, second)))
 
 
 def _measure(groups: dict[Key, Group], key: Key, quantity: Quantity) -> Measure:
@@ -111,50 +107,59 @@ def _verdict(change: float | None, noise: float | None) -> Verdict:
     return "higher" if change > 0 else "lower"
 
 
-_FIELDS = (
-    "quantity",
-    "first",
-    "first_runs",
-    "first_spread_percent",
-    "second",
-    "second_runs",
-    "second_spread_percent",
-    "change_percent",
-    "noise_percent",
-    "verdict",
-)
+def _key_value(position: int, change: Change) -> Value:
+    return change.key[position]
 
 
-def _values(change: Change) -> tuple[Value, ...]:
-    measures: list[Value] = []
-    for each in (change.first, change.second):
-        measures += [each.median, each.runs, each.spread_percent]
+def _measure_columns(
+    heading: str, measure_of: Callable[[Change], Measure]
+) -> tuple[Column[Change], ...]:
+    """The median of one of the sets, of how many runs, and their spread."""
     return (
-        *change.key,
-        change.quantity,
-        *measures,
-        change.change_percent,
-        change.noise_percent,
-        change.verdict,
+        Column(
+            heading,
+            lambda change: measure_of(change).median,
+            format_amount,
+            field=heading,
+            number=True,
+            shown="narrow",
+        ),
+        Column(
+            "runs", lambda change: measure_of(change).runs, field=f"{heading}_runs", number=True
+        ),
+        Column(
+            "spread",
+            lambda change: measure_of(change).spread_percent,
+            format_spread,
+            field=f"{heading}_spread_percent",
+            unit="%",
+            number=True,
+            shown="data",
+        ),
     )
 
 
-def _key_cell(position: int) -> Callable[[Change], str]:
-    return lambda change: key_text(change.key[position])
-
-
-_HEADINGS = ("system", "model", "nodes", "local batch", "recipe", "epochs", "kind")
 _COLUMNS: tuple[Column[Change], ...] = (
-    *(
-        Column[Change](heading, _key_cell(i), number=JOB[i] in ("nodes", "node_batch", "epochs"))
-        for i, heading in enumerate(_HEADINGS)
+    *(key_column(field, partial(_key_value, position)) for position, field in enumerate(JOB)),
+    Column("quantity", lambda change: change.quantity, field="quantity", shown="narrow"),
+    *_measure_columns("first", lambda change: change.first),
+    *_measure_columns("second", lambda change: change.second),
+    Column(
+        "change",
+        lambda change: change.change_percent,
+        format_signed,
+        field="change_percent",
+        unit="%",
+        number=True,
+        shown="narrow",
     ),
-    Column("quantity", lambda change: change.quantity),
-    Column("first", lambda change: format_amount(change.first.median), number=True),
-    Column("runs", lambda change: str(change.first.runs), number=True),
-    Column("second", lambda change: format_amount(change.second.median), number=True),
-    Column("runs", lambda change: str(change.second.runs), number=True),
-    Column("change %", lambda change: format_signed(change.change_percent), number=True),
-    Column("noise %", lambda change: format_spread(change.noise_percent), number=True),
-    Column("verdict", lambda change: change.verdict),
+    Column(
+        "noise",
+        lambda change: change.noise_percent,
+        format_spread,
+        field="noise_percent",
+        unit="%",
+        number=True,
+    ),
+    Column("verdict", lambda change: change.verdict, field="verdict", shown="narrow"),
 )

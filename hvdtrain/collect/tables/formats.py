@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
-from hvdtrain.collect.tables.table import Column, Sheet, Value
+from hvdtrain.collect.tables.table import Column, Table, Value
 from hvdtrain.files.fields import printable
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ _LATEX = str.maketrans(
 )
 
 
-def format_sheets(sheets: Sequence[Sheet[T]], form: Format) -> str:
+def format_tables(tables: Sequence[Table[T]], form: Format) -> str:
     """Some tables in one of the formats, with a newline at the end.
 
     CSV and JSON carry every field under its own name, unrounded. Markdown, LaTeX and HTML round,
@@ -43,16 +43,17 @@ def format_sheets(sheets: Sequence[Sheet[T]], form: Format) -> str:
     the title and the rows of each.
     """
     if form == "json":
-        return _json(sheets)
+        return _json(tables)
     one = {"md": _markdown, "latex": _latex, "csv": _csv, "html": _html}[form]
-    return "\n".join(one(sheet) for sheet in sheets)
+    return "\n".join(one(table) for table in tables)
 
 
-def _cells(sheet: Sheet[T], escape: Callable[[str], str]) -> list[list[str]]:
+def _cells(table: Table[T], escape: Callable[[str], str]) -> list[list[str]]:
     """The headings, then the rows, every text escaped: once, as most stand in many rows."""
     escaped = _Escaped(escape)
-    lines = [[escape(column.heading) for column in sheet.columns]]
-    lines += [[escaped[column.cell(row)] for column in sheet.columns] for row in sheet.rows]
+    columns = table.wide_columns
+    lines = [[escape(column.title) for column in columns]]
+    lines += [[escaped[column.cell(row)] for column in columns] for row in table.rows]
     return lines
 
 
@@ -83,14 +84,14 @@ def _escape_markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\g<0>", text)
 
 
-def _markdown(sheet: Sheet[T]) -> str:
-    head, *body = _aligned(_cells(sheet, _escape_markdown), sheet.columns)
+def _markdown(table: Table[T]) -> str:
+    head, *body = _aligned(_cells(table, _escape_markdown), table.wide_columns)
     rule = [
         "-" * (len(cell) - 1) + (":" if column.number else "-")
-        for cell, column in zip(head, sheet.columns, strict=True)
+        for cell, column in zip(head, table.wide_columns, strict=True)
     ]
-    title = f"### {_escape_markdown(sheet.title)}\n\n" if sheet.title else ""
-    notes = "".join(f"\n{_escape_markdown(note)}\n" for note in sheet.notes)
+    title = f"### {_escape_markdown(table.title)}\n\n" if table.title else ""
+    notes = "".join(f"\n{_escape_markdown(note)}\n" for note in table.notes)
     return title + "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *body)) + notes
 
 
@@ -98,14 +99,15 @@ def _escape_latex(text: str) -> str:
     return text.translate(_LATEX)
 
 
-def _latex(sheet: Sheet[T]) -> str:
+def _latex(table: Table[T]) -> str:
     head, *body = (
-        f"{' & '.join(line)} \\\\" for line in _aligned(_cells(sheet, _escape_latex), sheet.columns)
+        f"{' & '.join(line)} \\\\"
+        for line in _aligned(_cells(table, _escape_latex), table.wide_columns)
     )
-    alignment = "".join("r" if column.number else "l" for column in sheet.columns)
+    alignment = "".join("r" if column.number else "l" for column in table.wide_columns)
     lines = [
         r"% Needs \usepackage{booktabs}.",
-        *([f"% {_escape_latex(sheet.title)}"] if sheet.title else []),
+        *([f"% {_escape_latex(table.title)}"] if table.title else []),
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
         head,
@@ -113,22 +115,22 @@ def _latex(sheet: Sheet[T]) -> str:
         *body,
         r"\bottomrule",
         r"\end{tabular}",
-        *(rf"\par {_escape_latex(note)}" for note in sheet.notes),
+        *(rf"\par {_escape_latex(note)}" for note in table.notes),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _html(sheet: Sheet[T]) -> str:
-    head, *body = _cells(sheet, html.escape)
-    classes = [' class="number"' if column.number else "" for column in sheet.columns]
+def _html(table: Table[T]) -> str:
+    head, *body = _cells(table, html.escape)
+    classes = [' class="number"' if column.number else "" for column in table.wide_columns]
     lines = ["<table>"]
-    if sheet.title:
-        lines.append(f"<caption>{html.escape(sheet.title)}</caption>")
+    if table.title:
+        lines.append(f"<caption>{html.escape(table.title)}</caption>")
     lines += ["<thead>", _html_row("th", ' scope="col"', head, classes), "</thead>", "<tbody>"]
     lines += [_html_row("td", "", cells, classes) for cells in body]
     lines += ["</tbody>"]
-    if sheet.notes:
-        notes = "<br>".join(map(html.escape, sheet.notes))
+    if table.notes:
+        notes = "<br>".join(map(html.escape, table.notes))
         lines.append(f'<tfoot><tr><td colspan="{len(head)}">{notes}</td></tr></tfoot>')
     lines += ["</table>"]
     return "\n".join(lines) + "\n"
@@ -140,23 +142,26 @@ def _html_row(tag: str, extra: str, cells: Sequence[str], classes: Sequence[str]
     return f"<tr>{inner}</tr>"
 
 
-def _json(sheets: Sequence[Sheet[T]]) -> str:
-    def rows_of(sheet: Sheet[T]) -> list[dict[str, Value]]:
-        return [dict(zip(sheet.fields, sheet.values(row), strict=True)) for row in sheet.rows]
+def _json(tables: Sequence[Table[T]]) -> str:
+    def rows_of(table: Table[T]) -> list[dict[str, Value]]:
+        columns = table.data_columns
+        return [{column.field: column.value(row) for column in columns} for row in table.rows]
 
-    unnamed = [sheet for sheet in sheets if not sheet.name]
+    unnamed = [table for table in tables if not table.name]
     whole = (
         rows_of(unnamed[0])
         if unnamed
-        else {sheet.name: {"title": sheet.title, "rows": rows_of(sheet)} for sheet in sheets}
+        else {table.name: {"title": table.title, "rows": rows_of(table)} for table in tables}
     )
     return json.dumps(whole, indent=2) + "\n"
 
 
-def _csv(sheet: Sheet[T]) -> str:
+def _csv(table: Table[T]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(sheet.fields)
-    for row in sheet.rows:
-        writer.writerow(printable(v) if isinstance(v, str) else v for v in sheet.values(row))
+    columns = table.data_columns
+    writer.writerow(column.field for column in columns)
+    for row in table.rows:
+        values = (column.value(row) for column in columns)
+        writer.writerow(printable(v) if isinstance(v, str) else v for v in values)
     return text.getvalue()

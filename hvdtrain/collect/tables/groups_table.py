@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import msgspec
 
 from hvdtrain.collect.runs import Run, describe_model
 from hvdtrain.collect.tables.rounding import format_amount, format_spread, median, spread_percent
-from hvdtrain.collect.tables.table import Column, Sheet, Value
+from hvdtrain.collect.tables.table import Column, Shown, Table, Value
 
+T = TypeVar("T")
 Field = Literal[
     "system", "model", "nodes", "node_batch", "global_batch", "recipe", "epochs", "kind"
 ]
@@ -65,15 +66,22 @@ def make_groups(runs: Iterable[Run], fields: Sequence[Field]) -> list[Group]:
     return [_group(key, members[key]) for key in sorted(members)]
 
 
-def make_group_sheet(runs: Iterable[Run], fields: Sequence[Field]) -> Sheet[Group]:
+def make_groups_table(runs: Iterable[Run], fields: Sequence[Field]) -> Table[Group]:
     """The table of the groups. Kinds of runs are never put together."""
     named: tuple[Field, ...] = tuple(dict.fromkeys([*fields, "kind"]))
-    return Sheet(
-        columns=(*map(_key_column, range(len(named)), named), *_COLUMNS),
-        fields=(*named, "runs", "run_ids", *_MEASURED_FIELDS),
-        values=_values,
-        rows=tuple(make_groups(runs, named)),
-    )
+    keys = (key_column(field, partial(_key_value, i)) for i, field in enumerate(named))
+    return Table(columns=(*keys, *_COLUMNS), rows=tuple(make_groups(runs, named)))
+
+
+def key_column(field: Field, value: Callable[[T], Value]) -> Column[T]:
+    """The column of a field that runs have in common."""
+    heading = {"node_batch": "local batch", "global_batch": "global batch"}.get(field, field)
+    number = field in ("nodes", "node_batch", "global_batch", "epochs")
+    return Column(heading, value, field=field, number=number, shown="narrow")
+
+
+def _key_value(position: int, group: Group) -> Value:
+    return group.key[position]
 
 
 def measure(values: Sequence[float | None]) -> Measure:
@@ -90,11 +98,6 @@ def field_of(run: Run, field: Field) -> str | int | float:
     return value if value is not None else 0
 
 
-def key_text(value: str | int | float) -> str:
-    """A value of a field, for people."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _group(key: Key, runs: Sequence[Run]) -> Group:
     return Group(
         key=key,
@@ -105,45 +108,34 @@ def _group(key: Key, runs: Sequence[Run]) -> Group:
     )
 
 
-_MEASURES: tuple[tuple[str, str, Callable[[Group], Measure]], ...] = (
-    ("epoch_seconds", "s/epoch", lambda group: group.epoch_seconds),
-    ("images_per_second", "images/s", lambda group: group.images_per_second),
-    ("top1_percent", "top-1 %", lambda group: group.top1_percent),
-)
-_MEASURED_FIELDS = tuple(
-    f"{name}{suffix}" for name, _, _ in _MEASURES for suffix in ("", "_spread_percent")
-)
-
-
-def _values(group: Group) -> tuple[Value, ...]:
-    measured: list[Value] = []
-    for _, _, measure_of in _MEASURES:
-        measured += [measure_of(group).median, measure_of(group).spread_percent]
-    return (*group.key, len(group.run_ids), ", ".join(group.run_ids), *measured)
-
-
-def _key_column(position: int, field: Field) -> Column[Group]:
-    number = field in ("nodes", "node_batch", "global_batch", "epochs")
-    heading = {"node_batch": "local batch", "global_batch": "global batch"}.get(field, field)
-    return Column(heading, lambda group: key_text(group.key[position]), number=number)
-
-
-def _median_cell(measure_of: Callable[[Group], Measure], group: Group) -> str:
-    return format_amount(measure_of(group).median)
-
-
-def _spread_cell(measure_of: Callable[[Group], Measure], group: Group) -> str:
-    return format_spread(measure_of(group).spread_percent)
+def _columns_of(
+    field: str, heading: str, unit: str, shown: Shown, measure_of: Callable[[Group], Measure]
+) -> tuple[Column[Group], Column[Group]]:
+    """The median of a measure, and its spread."""
+    median_column = Column[Group](
+        heading,
+        lambda group: measure_of(group).median,
+        format_amount,
+        field=field,
+        unit=unit,
+        number=True,
+        shown=shown,
+    )
+    spread_column = Column[Group](
+        "spread",
+        lambda group: measure_of(group).spread_percent,
+        format_spread,
+        field=f"{field}_spread_percent",
+        unit="%",
+        number=True,
+    )
+    return median_column, spread_column
 
 
 _COLUMNS: tuple[Column[Group], ...] = (
-    Column("runs", lambda group: str(len(group.run_ids)), number=True),
-    *(
-        column
-        for _, heading, measure_of in _MEASURES
-        for column in (
-            Column[Group](heading, partial(_median_cell, measure_of), number=True),
-            Column[Group]("spread %", partial(_spread_cell, measure_of), number=True),
-        )
-    ),
+    Column("runs", lambda group: len(group.run_ids), field="runs", number=True, shown="narrow"),
+    Column("names", lambda group: ", ".join(group.run_ids), field="run_ids", shown="data"),
+    *_columns_of("epoch_seconds", "s/epoch", "", "narrow", lambda each: each.epoch_seconds),
+    *_columns_of("images_per_second", "images/s", "", "wide", lambda each: each.images_per_second),
+    *_columns_of("top1_percent", "top-1", "%", "narrow", lambda each: each.top1_percent),
 )

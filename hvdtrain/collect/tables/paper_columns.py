@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from hvdtrain.collect.paper.column import PaperColumn
 from hvdtrain.collect.paper.row import Quantity
 from hvdtrain.collect.paper.tables import PaperTable
-from hvdtrain.collect.tables.paper_rows import RESULTS, TIMES, Line, Provenance
+from hvdtrain.collect.tables.paper_rows import (
+    RESULTS,
+    TIMES,
+    Compared,
+    Provenance,
+    ReproducedRow,
+)
 from hvdtrain.collect.tables.rounding import format_signed, format_spread
-from hvdtrain.collect.tables.table import Column, Sheet, Value
+from hvdtrain.collect.tables.table import Column, Table, Value
+from hvdtrain.names import name_some
 
 # Epochs and the like are whole; these are rounded for people, where the column does not say how.
 _DECIMALS: dict[Quantity, int] = {
@@ -22,15 +30,18 @@ _DECIMALS: dict[Quantity, int] = {
 }
 
 
-def make_line_sheet(table: PaperTable, lines: Sequence[Line]) -> Sheet[Line]:
-    """The table with these lines, for people and for programs."""
-    return Sheet(
+def make_reproduced_table(table: PaperTable, rows: Sequence[ReproducedRow]) -> Table[ReproducedRow]:
+    """A table of the paper with these rows."""
+    return Table(
         title=f"Table {table.table}. {table.title}",
         name=table.table,
-        columns=_columns(table, lines),
-        fields=_fields(table),
-        values=lambda line: _values(table, line),
-        rows=tuple(lines),
+        columns=(
+            Column("table", lambda _: table.table, field="table", shown="data"),
+            Column("row", lambda row: row.paper.row, field="row", shown="data"),
+            *_columns(table, rows),
+            *_PROVENANCE_COLUMNS,
+        ),
+        rows=tuple(rows),
         notes=notes_of(table),
     )
 
@@ -42,58 +53,40 @@ def notes_of(table: PaperTable) -> tuple[str, ...]:
     )
 
 
-def _fields(table: PaperTable) -> tuple[str, ...]:
-    names = ["table", "row"]
-    for quantity in table.quantities:
-        names += [quantity]
-        if quantity in RESULTS:
-            names += [
-                f"{quantity}_{what}" for what in ("paper", "difference_percent", "spread_percent")
-            ]
-    return (*names, "runs", "run_ids", "date", "system", "kind", "paper_flag")
-
-
-def _values(table: PaperTable, line: Line) -> tuple[Value, ...]:
-    values: list[Value] = [table.table, line.row.row]
-    for quantity, cell in zip(table.quantities, line.cells, strict=True):
-        values.append(cell.value)
-        if quantity in RESULTS:
-            values += [cell.paper, cell.difference_percent, cell.spread_percent]
-    flags = "; ".join(flag.reason for flag in line.row.flag) or None
-    return (*values, *_provenance_values(line.provenance), flags)
-
-
-def _provenance_values(provenance: Provenance | None) -> tuple[Value, ...]:
-    if provenance is None:
-        return 0, None, None, None, None
-    return (
-        len(provenance.run_ids),
-        ", ".join(provenance.run_ids),
-        provenance.date,
-        provenance.system,
-        provenance.kind,
-    )
-
-
-def _columns(table: PaperTable, lines: Sequence[Line]) -> tuple[Column[Line], ...]:
-    columns: list[Column[Line]] = []
+def _columns(table: PaperTable, rows: Sequence[ReproducedRow]) -> Iterator[Column[ReproducedRow]]:
     first = 0
     for column in table.column:
         cells = slice(first, first + len(column.quantity))
         first = cells.stop
-        columns.append(Column(column.heading, _own_cell(column, cells), number=True))
+        yield Column(column.heading, _own_cell(column, cells), number=True, shown="narrow")
         if RESULTS.intersection(column.quantity):
-            spreads = any(c.spread_percent is not None for line in lines for c in line.cells[cells])
-            columns += _result_columns(table, column, cells, spreads)
-    return (*columns, *_PROVENANCE_COLUMNS)
+            spreads = any(c.spread_percent is not None for row in rows for c in row.cells[cells])
+            yield from _result_columns(table, column, cells, spreads)
+        for position, quantity in enumerate(column.quantity, start=cells.start):
+            yield from _data_columns(quantity, position)
 
 
-def _own_cell(column: PaperColumn, cells: slice) -> Callable[[Line], str]:
+def _data_columns(quantity: Quantity, position: int) -> Iterator[Column[ReproducedRow]]:
+    """What programs get of a quantity: unrounded, also where two share a column of the paper."""
+    fields: dict[str, Callable[[Compared], Value]] = {quantity: lambda cell: cell.value}
+    if quantity in RESULTS:
+        fields[f"{quantity}_paper"] = lambda cell: cell.paper
+        fields[f"{quantity}_difference_percent"] = lambda cell: cell.difference_percent
+        fields[f"{quantity}_spread_percent"] = lambda cell: cell.spread_percent
+    for field, value in fields.items():
+        yield Column(field, partial(_of_cell, position, value), field=field, shown="data")
+
+
+def _of_cell(position: int, value: Callable[[Compared], Value], row: ReproducedRow) -> Value:
+    return value(row.cells[position])
+
+
+def _own_cell(column: PaperColumn, cells: slice) -> Callable[[ReproducedRow], str]:
     decimals = max((_DECIMALS[q] for q in column.quantity if q in _DECIMALS), default=None)
 
-    def cell(line: Line) -> str:
-        values = [_whole(compared.value) for compared in line.cells[cells]]
-        if line.provenance is None and RESULTS.intersection(column.quantity):
+    def cell(row: ReproducedRow) -> str:
+        values = [_whole(compared.value) for compared in row.cells[cells]]
+        if row.provenance is None and RESULTS.intersection(column.quantity):
             return ""
         if all(value is None for value in values):
             return ""
@@ -104,28 +97,28 @@ def _own_cell(column: PaperColumn, cells: slice) -> Callable[[Line], str]:
 
 def _result_columns(
     table: PaperTable, column: PaperColumn, cells: slice, spreads: bool
-) -> list[Column[Line]]:
+) -> list[Column[ReproducedRow]]:
     """What stands beside a column of results: the paper's cell, the difference, the spread."""
 
-    def paper(line: Line) -> str:
-        if list(map(line.row.value, column.quantity)) != [c.paper for c in line.cells[cells]]:
+    def paper(row: ReproducedRow) -> str:
+        if list(map(row.paper.value, column.quantity)) != [c.paper for c in row.cells[cells]]:
             return ""  # printed, and of another job
-        flagged = any(line.row.reason(quantity) for quantity in column.quantity)
-        return table.printed(line.row, column) + ("*" if flagged else "")
+        flagged = any(row.paper.reason(quantity) for quantity in column.quantity)
+        return table.printed(row.paper, column) + ("*" if flagged else "")
 
-    def difference(line: Line) -> str:
-        found = [cell.difference_percent for cell in line.cells[cells]]
+    def difference(row: ReproducedRow) -> str:
+        found = [cell.difference_percent for cell in row.cells[cells]]
         return "/".join(format_signed(value) for value in found if value is not None)
 
-    def spread(line: Line) -> str:
-        found = [cell.spread_percent for cell in line.cells[cells]]
+    def spread(row: ReproducedRow) -> str:
+        found = [cell.spread_percent for cell in row.cells[cells]]
         return "/".join(format_spread(value) for value in found if value is not None)
 
-    beside = [
-        Column("paper", paper, number=True),
-        Column("difference %", difference, number=True),
+    beside: list[Column[ReproducedRow]] = [
+        Column("paper", paper, number=True, shown="narrow"),
+        Column("difference", difference, unit="%", number=True, shown="narrow"),
     ]
-    return [*beside, Column("spread %", spread, number=True)] if spreads else beside
+    return [*beside, Column("spread", spread, unit="%", number=True)] if spreads else beside
 
 
 def _whole(value: Value) -> float | str | None:
@@ -133,16 +126,21 @@ def _whole(value: Value) -> float | str | None:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _runs_cell(line: Line) -> str:
-    if line.provenance is None:
-        return ""
-    first, *more = line.provenance.run_ids
-    return f"{first} and {len(more)} more" if more else first
+def _of_runs(value: Callable[[Provenance], Value]) -> Callable[[ReproducedRow], Value]:
+    return lambda row: None if row.provenance is None else value(row.provenance)
 
 
-_PROVENANCE_COLUMNS: tuple[Column[Line], ...] = (
-    Column("run", _runs_cell),
-    Column("date", lambda line: line.provenance.date if line.provenance else ""),
-    Column("system", lambda line: line.provenance.system if line.provenance else ""),
-    Column("kind", lambda line: line.provenance.kind if line.provenance else ""),
+_PROVENANCE_COLUMNS: tuple[Column[ReproducedRow], ...] = (
+    Column("run", _of_runs(lambda p: name_some(p.run_ids, 1)), shown="narrow"),
+    Column(
+        "runs",
+        lambda row: len(row.provenance.run_ids) if row.provenance else 0,
+        field="runs",
+        shown="data",
+    ),
+    Column("names", _of_runs(lambda p: ", ".join(p.run_ids)), field="run_ids", shown="data"),
+    Column("date", _of_runs(lambda p: p.date), field="date"),
+    Column("system", _of_runs(lambda p: p.system), field="system"),
+    Column("kind", _of_runs(lambda p: p.kind), field="kind"),
+    Column("paper flag", lambda row: row.paper.flags, field="paper_flag", shown="data"),
 )

@@ -1,4 +1,4 @@
-"""The lines of a collected table: a row of the paper, and the runs that repeat it."""
+"""The rows of a collected table: a row of the paper, and the runs that reproduce it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RESULTS: frozenset[Quantity] = TIMES | {
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
-    """A value of a line, beside the paper's.
+    """A value of a row, beside the paper's.
 
     Attributes:
         value: Of the runs; their median where there are several. None: they do not tell.
@@ -52,7 +52,7 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the values of a line come from.
+    """Where the values of a row come from.
 
     Attributes:
         run_ids: The runs, in order of their names.
@@ -67,39 +67,39 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a table: a row of the paper, and the runs that repeat it on one system.
+class ReproducedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the paper, and the runs that reproduce it on one system.
 
     Attributes:
-        row: Of the paper.
+        paper: The row as printed.
         cells: One for each quantity of the table, in its order.
-        provenance: None: no run repeats the row.
+        provenance: None: no run reproduces the row.
     """
 
-    row: PaperRow
+    paper: PaperRow
     cells: tuple[Compared, ...]
     provenance: Provenance | None
 
 
-def empty_line(table: PaperTable, row: PaperRow) -> Line:
-    """The line of a row that no run repeats."""
+def make_empty_row(table: PaperTable, row: PaperRow) -> ReproducedRow:
+    """A row that no run reproduces."""
     printed = [(quantity, row.value(quantity)) for quantity in table.quantities]
     cells = [Compared(value=None if q in RESULTS else value, paper=value) for q, value in printed]
-    return Line(row=row, cells=tuple(cells), provenance=None)
+    return ReproducedRow(paper=row, cells=tuple(cells), provenance=None)
 
 
-def make_line(
+def make_reproduced_row(
     table: PaperTable,
     row: PaperRow,
     values: Sequence[Sequence[Value]],
     provenance: Provenance,
     same_job: bool = True,
-) -> Line:
-    """The line of some runs.
+) -> ReproducedRow:
+    """A row with the runs that reproduce it.
 
     Args:
         table: Of the paper.
-        row: That they repeat.
+        row: That they reproduce.
         values: Of each run, one value for each quantity of the table.
         provenance: Of the runs.
         same_job: Whether their times can be compared with the paper's.
@@ -110,7 +110,7 @@ def make_line(
         if quantity in TIMES and not same_job:
             paper = None
         cells.append(_compare(quantity, of_runs, paper))
-    return Line(row=row, cells=tuple(cells), provenance=provenance)
+    return ReproducedRow(paper=row, cells=tuple(cells), provenance=provenance)
 
 
 def provenance_of(runs: Sequence[Run]) -> Provenance:

@@ -1,7 +1,7 @@
 """The paper's tables of jobs with the user's runs in them.
 
-Each row of the paper is there, with a line for every system and kind of run that repeats it, or
-one line without a value. Several runs of one job give their median and their spread.
+Each row of the paper is there, once for every system and kind of run that
+reproduces it, or once without a value. Several runs of one job give their median and their spread.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from hvdtrain.collect.paper.match import belongs, repeats_job
 from hvdtrain.collect.paper.row import Quantity
 from hvdtrain.collect.paper.tables import PaperTable, TableNumber, load_paper_table
 from hvdtrain.collect.runs import Run
-from hvdtrain.collect.tables.paper_columns import make_line_sheet
+from hvdtrain.collect.tables.paper_columns import make_reproduced_table
 from hvdtrain.collect.tables.paper_rows import (
     TARGET_EPOCHS,
-    Line,
-    empty_line,
-    make_line,
+    ReproducedRow,
+    make_empty_row,
+    make_reproduced_row,
     provenance_of,
 )
-from hvdtrain.collect.tables.table import Sheet, Value
-from hvdtrain.collect.tables.table_10 import make_literature_sheet
-from hvdtrain.collect.tables.table_11 import make_snapshot_sheet
+from hvdtrain.collect.tables.table import Table, Value
+from hvdtrain.collect.tables.table_10 import make_literature_table
+from hvdtrain.collect.tables.table_11 import make_snapshot_table
 from hvdtrain.runs.ensemble import Ensemble
 from hvdtrain.runs.record import Kind
 
 
-def make_paper_sheet(number: TableNumber, runs: Iterable[Run]) -> Sheet[Line]:
+def make_jobs_table(number: TableNumber, runs: Iterable[Run]) -> Table[ReproducedRow]:
     """One of the paper's tables but X and XI, with the completed runs in it."""
     table = load_paper_table(number)
-    return make_line_sheet(table, make_lines(table, runs))
+    return make_reproduced_table(table, make_reproduced_rows(table, runs))
 
 
-def make_lines(table: PaperTable, runs: Iterable[Run]) -> list[Line]:
-    """The lines of a table, in the order of its rows."""
+def make_reproduced_rows(table: PaperTable, runs: Iterable[Run]) -> list[ReproducedRow]:
+    """The rows of a table, in the order of the paper."""
     by_batch: dict[int, list[Run]] = defaultdict(list)
     for run in runs:
         if run.status == "completed":
             by_batch[run.global_batch].append(run)
-    lines = []
+    rows = []
     for row in table.row:
         batch = row.global_batch or table.node_batch_of(row) * table.nodes_of(row)
         groups: dict[tuple[str, Kind, int, int], list[Run]] = defaultdict(list)
@@ -49,12 +49,12 @@ def make_lines(table: PaperTable, runs: Iterable[Run]) -> list[Line]:
             if belongs(run, table, row):
                 groups[run.system, run.kind, run.nodes, run.node_batch].append(run)
         if not groups:
-            lines.append(empty_line(table, row))
+            rows.append(make_empty_row(table, row))
         for _, group in sorted(groups.items()):
             values = [values_of(run, table) for run in group]
             same_job = repeats_job(group[0], table, row)
-            lines.append(make_line(table, row, values, provenance_of(group), same_job))
-    return lines
+            rows.append(make_reproduced_row(table, row, values, provenance_of(group), same_job))
+    return rows
 
 
 def values_of(run: Run, table: PaperTable) -> tuple[Value, ...]:
@@ -91,14 +91,14 @@ _OF_RUN: dict[Quantity, Callable[[Run], Value]] = {
 }
 
 
-def make_table_sheet(
+def make_paper_table(
     number: TableNumber, runs: Sequence[Run], ensembles: Sequence[tuple[str, Ensemble]]
-) -> Sheet[Any]:
+) -> Table[Any]:
     """A table of jobs, of the literature (X), or of snapshots and ensembles (XI)."""
     match number:
         case "X":
-            return make_literature_sheet(runs)
+            return make_literature_table(runs)
         case "XI":
-            return make_snapshot_sheet(runs, ensembles)
+            return make_snapshot_table(runs, ensembles)
         case _:
-            return make_paper_sheet(number, runs)
+            return make_jobs_table(number, runs)

@@ -17,9 +17,12 @@ from hvdtrain.collect.tables.rounding import (
     format_percent,
     format_signed,
 )
-from hvdtrain.collect.tables.table import Column, Sheet
+from hvdtrain.collect.tables.table import Column, Table
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.runs.record import Kind, Status
+
+PAPER_TIME = "paper_epoch_seconds"
+"""The field that `paper_flag` is about."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,14 +83,9 @@ def make_rows(runs: Iterable[Run]) -> list[Row]:
     return _with_efficiency(rows)
 
 
-def make_sheet(rows: Iterable[Row]) -> Sheet[Row]:
+def make_runs_table(rows: Iterable[Row]) -> Table[Row]:
     """The table of all runs."""
-    return Sheet(
-        columns=_COLUMNS,
-        fields=Row.__struct_fields__,
-        values=msgspec.structs.astuple,
-        rows=tuple(rows),
-    )
+    return Table(columns=_COLUMNS, rows=tuple(rows), fields=Row.__struct_fields__)
 
 
 def _row(run: Run) -> Row:
@@ -119,7 +117,7 @@ def _beside_paper(row: Row, model: ModelSpec) -> Row:
         paper_epoch_seconds=printed.epoch_seconds,
         paper_images_per_second=printed.images_per_second,
         difference_percent=difference_percent(row.epoch_seconds, printed.epoch_seconds),
-        paper_flag="; ".join(flag.reason for flag in printed.flag) or None,
+        paper_flag=printed.flags,
     )
 
 
@@ -155,29 +153,64 @@ def _beside_base(row: Row, base: Row) -> Row:
     )
 
 
-def _paper_table(row: Row) -> str:
-    return f"Table {row.paper_table}" if row.paper_table else ""
-
-
-def _as_printed(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
+def _show_table(number: TableNumber | None) -> str:
+    return f"Table {number}" if number else ""
 
 
 _COLUMNS: tuple[Column[Row], ...] = (
-    Column("run", lambda row: row.run_id),
-    Column("label", lambda row: row.label),
-    Column("system", lambda row: row.system),
-    Column("model", lambda row: row.model),
-    Column("local batch", lambda row: str(row.node_batch), number=True),
-    Column("nodes", lambda row: str(row.nodes), number=True),
-    Column("s/epoch", lambda row: format_amount(row.epoch_seconds), number=True),
-    Column("s/epoch from", lambda row: row.epoch_seconds_from or ""),
-    Column("images/s", lambda row: format_amount(row.images_per_second), number=True),
-    Column("speedup", lambda row: format_amount(row.speedup), number=True),
-    Column("efficiency %", lambda row: format_percent(row.efficiency), number=True),
-    Column("base", lambda row: row.efficiency_base or ""),
-    Column("paper", _paper_table),
-    Column("paper s/epoch", lambda row: _as_printed(row.paper_epoch_seconds), number=True),
-    Column("difference %", lambda row: format_signed(row.difference_percent), number=True),
-    Column("paper images/s", lambda row: _as_printed(row.paper_images_per_second), number=True),
+    Column("run", lambda row: row.run_id, field="run_id", shown="narrow"),
+    Column("label", lambda row: row.label, field="label", shown="narrow"),
+    Column("kind", lambda row: row.kind, field="kind", shown="data"),
+    Column("status", lambda row: row.status, field="status", shown="data"),
+    Column("system", lambda row: row.system, field="system"),
+    Column("model", lambda row: row.model, field="model"),
+    Column("local batch", lambda row: row.node_batch, field="node_batch", number=True),
+    Column("nodes", lambda row: row.nodes, field="nodes", number=True, shown="narrow"),
+    Column(
+        "s/epoch",
+        lambda row: row.epoch_seconds,
+        format_amount,
+        field="epoch_seconds",
+        number=True,
+        shown="narrow",
+    ),
+    Column("s/epoch from", lambda row: row.epoch_seconds_from, field="epoch_seconds_from"),
+    Column(
+        "images/s",
+        lambda row: row.images_per_second,
+        format_amount,
+        field="images_per_second",
+        number=True,
+        shown="narrow",
+    ),
+    Column("speedup", lambda row: row.speedup, format_amount, field="speedup", number=True),
+    Column(
+        "efficiency",
+        lambda row: row.efficiency,
+        format_percent,
+        field="efficiency",
+        unit="%",
+        number=True,
+        shown="narrow",
+    ),
+    Column("base", lambda row: row.efficiency_base, field="efficiency_base"),
+    Column("paper", lambda row: row.paper_table, _show_table, field="paper_table"),
+    Column("paper row", lambda row: row.paper_row, field="paper_row", number=True, shown="report"),
+    Column("paper s/epoch", lambda row: row.paper_epoch_seconds, field=PAPER_TIME, number=True),
+    Column(
+        "difference",
+        lambda row: row.difference_percent,
+        format_signed,
+        field="difference_percent",
+        unit="%",
+        number=True,
+        shown="narrow",
+    ),
+    Column(
+        "paper images/s",
+        lambda row: row.paper_images_per_second,
+        field="paper_images_per_second",
+        number=True,
+    ),
+    Column("paper flag", lambda row: row.paper_flag, field="paper_flag", shown="data"),
 )

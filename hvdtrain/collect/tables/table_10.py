@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -13,10 +14,17 @@ from hvdtrain.collect.paper.tables import PaperTable, load_paper_table
 from hvdtrain.collect.runs import Run
 from hvdtrain.collect.tables.paper_columns import notes_of
 from hvdtrain.collect.tables.rounding import difference_percent, format_signed
-from hvdtrain.collect.tables.table import Column, Sheet, Value
+from hvdtrain.collect.tables.table import Column, Table
 
 _OWN = "your best run"
 _DIFFERENCE = "difference % from this work"
+# Heading, attribute of a run, and field.
+_OF_RUNS = (
+    ("run", "run_id", "run_ids"),
+    ("date", "date", "date"),
+    ("system", "system", "system"),
+    ("kind", "kind", "kind"),
+)
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,25 +43,35 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[Run | None, ...]
 
 
-def make_literature_sheet(runs: Iterable[Run]) -> Sheet[Work]:
+def make_literature_table(runs: Iterable[Run]) -> Table[Work]:
     """The table, with the user's best measured run at each batch, whatever the recipe."""
     table = load_paper_table("X")
     columns = table.column[1:]
     candidates = list(runs)
     best = [_best_at(_batch_of(column), candidates) for column in columns]
-    return Sheet(
+    quantities = table.quantities
+    return Table(
         title=f"Table X. {table.title}",
         name="X",
         columns=(
-            Column(table.column[0].heading, lambda work: work.work),
-            *(_batch_column(table, i, column) for i, column in enumerate(columns)),
-            Column("run", lambda work: _each(columns, work, "run_id")),
-            Column("date", lambda work: _each(columns, work, "date")),
-            Column("system", lambda work: _each(columns, work, "system")),
-            Column("kind", lambda work: _each(columns, work, "kind")),
+            Column(
+                table.column[0].heading,
+                lambda work: work.work,
+                field=quantities[0],
+                shown="narrow",
+            ),
+            *(
+                each
+                for position, column in enumerate(columns)
+                for each in _batch_columns(table, position, column)
+            ),
+            Column("row", lambda work: work.row, field="row", shown="data"),
+            *(
+                Column(heading, partial(_each, columns, attribute), field=field)
+                for heading, attribute, field in _OF_RUNS
+            ),
+            Column("paper flag", partial(_flags, table), field="paper_flag", shown="data"),
         ),
-        fields=(*table.quantities, "row", "run_ids", "date", "system", "kind", "paper_flag"),
-        values=lambda work: _values(table, columns, work),
         rows=tuple(_works(table, columns, best)),
         notes=notes_of(table),
     )
@@ -100,7 +118,11 @@ def _best_at(batch: int, runs: Sequence[Run]) -> Run | None:
     return max(candidates, key=lambda run: (run.top1_percent or 0.0, run.run_id), default=None)
 
 
-def _batch_column(table: PaperTable, position: int, column: PaperColumn) -> Column[Work]:
+def _batch_columns(
+    table: PaperTable, position: int, column: PaperColumn
+) -> tuple[Column[Work], Column[Work]]:
+    """The accuracies at a batch, as people and as programs see them."""
+
     def cell(work: Work) -> str:
         value = work.top1_percent[position]
         if work.row is not None:
@@ -110,21 +132,26 @@ def _batch_column(table: PaperTable, position: int, column: PaperColumn) -> Colu
             return format_signed(value)
         return column.blank if value is None else f"{value:.2f}%"
 
-    return Column(column.heading, cell, number=True)
-
-
-def _each(columns: Sequence[PaperColumn], work: Work, field: str) -> str:
-    """A field of the runs, with the batch it belongs to."""
-    return ", ".join(
-        f"{column.heading}: {getattr(run, field)}"
-        for column, run in zip(columns, work.runs, strict=True)
-        if run is not None
+    return (
+        Column(column.heading, cell, number=True, shown="narrow"),
+        Column(
+            column.heading,
+            lambda work: work.top1_percent[position],
+            field=column.quantity[0],
+            shown="data",
+        ),
     )
 
 
-def _values(table: PaperTable, columns: Sequence[PaperColumn], work: Work) -> tuple[Value, ...]:
-    flags = None
-    if work.row is not None:
-        flags = "; ".join(flag.reason for flag in table.row[work.row - 1].flag) or None
-    told = (_each(columns, work, field) or None for field in ("run_id", "date", "system", "kind"))
-    return (work.work, *work.top1_percent, work.row, *told, flags)
+def _each(columns: Sequence[PaperColumn], attribute: str, work: Work) -> str | None:
+    """An attribute of the runs, with the batch that each belongs to; None: there is no run."""
+    told = (
+        f"{column.heading}: {getattr(run, attribute)}"
+        for column, run in zip(columns, work.runs, strict=True)
+        if run is not None
+    )
+    return ", ".join(told) or None
+
+
+def _flags(table: PaperTable, work: Work) -> str | None:
+    return None if work.row is None else table.row[work.row - 1].flags

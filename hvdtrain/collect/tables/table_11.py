@@ -12,9 +12,14 @@ from hvdtrain.collect.paper.match import is_papers_model
 from hvdtrain.collect.paper.row import PaperRow
 from hvdtrain.collect.paper.tables import load_paper_table
 from hvdtrain.collect.runs import Run
-from hvdtrain.collect.tables.paper_columns import make_line_sheet
-from hvdtrain.collect.tables.paper_rows import Line, Provenance, empty_line, make_line
-from hvdtrain.collect.tables.table import Sheet
+from hvdtrain.collect.tables.paper_columns import make_reproduced_table
+from hvdtrain.collect.tables.paper_rows import (
+    Provenance,
+    ReproducedRow,
+    make_empty_row,
+    make_reproduced_row,
+)
+from hvdtrain.collect.tables.table import Table
 from hvdtrain.plan.method.snapshot import EvaluationResult
 from hvdtrain.runs.ensemble import Ensemble
 
@@ -42,9 +47,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     evaluation: EvaluationResult
 
 
-def make_snapshot_sheet(
+def make_snapshot_table(
     runs: Iterable[Run], ensembles: Iterable[tuple[str, Ensemble]]
-) -> Sheet[Line]:
+) -> Table[ReproducedRow]:
     """The table, with measured snapshots and collapses of the paper's schedule and batch.
 
     What the paper's table does not have comes after its rows: the 2c that the text names, and
@@ -59,22 +64,22 @@ def make_snapshot_sheet(
         PaperRow(row=last + 1, snapshot="2c"),
         PaperRow(row=last + 2, snapshot="ensemble", top1_percent=ENSEMBLE_TOP1_PERCENT),
     ]
-    lines: list[Line] = []
+    rows: list[ReproducedRow] = []
     for row in (*table.row, *more):
         found = results[row.snapshot or ""]
         if found:
-            lines += _lines(row, found)
+            rows += _rows(row, found)
         elif row not in more:
-            lines.append(empty_line(table, row))
-    sheet = make_line_sheet(table, lines)
-    if len({line.row.row for line in lines}) == last:
-        return sheet
+            rows.append(make_empty_row(table, row))
+    made = make_reproduced_table(table, rows)
+    if len({row.paper.row for row in rows}) == last:
+        return made
     note = f"after row {last}: not in the paper's table; the ensemble's 77.5 % is in Section VI"
-    return dataclasses.replace(sheet, notes=(*sheet.notes, note))
+    return dataclasses.replace(made, notes=(*made.notes, note))
 
 
-def _lines(row: PaperRow, results: Sequence[Result]) -> Iterator[Line]:
-    """A line for each system."""
+def _rows(row: PaperRow, results: Sequence[Result]) -> Iterator[ReproducedRow]:
+    """A row for each system."""
     table = load_paper_table("XI")
     by_system: dict[str, list[Result]] = defaultdict(list)
     for result in results:
@@ -90,7 +95,7 @@ def _lines(row: PaperRow, results: Sequence[Result]) -> Iterator[Line]:
             system=system,
             kind="measured",
         )
-        yield make_line(table, row, values, provenance)
+        yield make_reproduced_row(table, row, values, provenance)
 
 
 def _of_runs(runs: Iterable[Run]) -> Iterator[Result]:

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hvdtrain.collect.runs import make_run
-from hvdtrain.collect.tables.formats import Format, format_sheets
-from hvdtrain.collect.tables.runs_table import Row, make_rows, make_sheet
+from hvdtrain.collect.tables.formats import Format, format_tables
+from hvdtrain.collect.tables.runs_table import Row, make_rows, make_runs_table
 from hvdtrain.files.fields import printable
 from hvdtrain.runs.record import Record
 from hvdtrain.runs.store import Incomplete
@@ -40,7 +40,7 @@ MARKDOWN = """\
 
 
 def format_rows(rows: Sequence[Row], form: Format) -> str:
-    return format_sheets([make_sheet(rows)], form)
+    return format_tables([make_runs_table(rows)], form)
 
 
 def row_named(run_id: str) -> Row:
@@ -84,8 +84,8 @@ def test_html_is_a_table_with_headings_and_numbers_marked() -> None:
 
 
 def test_titles_and_notes_are_printed_and_escaped() -> None:
-    sheet = dataclasses.replace(make_sheet(ROWS), title="a_b* <i>", notes=("* 5 %", "x & y"))
-    markdown, latex, page = (format_sheets([sheet], form) for form in ("md", "latex", "html"))
+    table = dataclasses.replace(make_runs_table(ROWS), title="a_b* <i>", notes=("* 5 %", "x & y"))
+    markdown, latex, page = (format_tables([table], form) for form in ("md", "latex", "html"))
     assert markdown.startswith("### a_b\\* \\<i\\>\n\n| run")
     assert markdown.endswith("\n\n\\* 5 %\n\nx \\& y\n")
     assert r"\par * 5 \%" in latex
@@ -94,13 +94,13 @@ def test_titles_and_notes_are_printed_and_escaped() -> None:
 
 
 def test_several_tables_are_one_object_by_name() -> None:
-    sheet = make_sheet(ROWS[:1])
-    named = [dataclasses.replace(sheet, name=name, title=f"Table {name}") for name in ("V", "VI")]
-    found = json.loads(format_sheets(named, "json"))
+    table = make_runs_table(ROWS[:1])
+    named = [dataclasses.replace(table, name=name, title=f"Table {name}") for name in ("V", "VI")]
+    found = json.loads(format_tables(named, "json"))
     assert list(found) == ["V", "VI"]
     assert found["VI"]["title"] == "Table VI"
     assert found["V"]["rows"][0]["run_id"] == "knl-256"
-    parts = format_sheets(named, "csv").split("\n\n")
+    parts = format_tables(named, "csv").split("\n\n")
     assert [part.splitlines()[0] for part in parts] == [",".join(Row.__struct_fields__)] * 2
 
 

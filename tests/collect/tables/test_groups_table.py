@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hvdtrain.collect.runs import make_run
-from hvdtrain.collect.tables.compare_table import Change, make_changes, make_compare_sheet
-from hvdtrain.collect.tables.formats import format_sheets
-from hvdtrain.collect.tables.groups_table import JOB, Field, make_group_sheet, make_groups
+from hvdtrain.collect.tables.compare_table import Change, make_changes, make_compare_table
+from hvdtrain.collect.tables.formats import format_tables
+from hvdtrain.collect.tables.groups_table import JOB, Field, make_groups, make_groups_table
 from hvdtrain.collect.tables.rounding import (
     difference_percent,
     format_signed,
@@ -25,8 +25,8 @@ from tests.collect.records import make_training
 
 
 def group(fields: tuple[Field, ...], *records: Record) -> list[dict[str, Any]]:
-    sheet = make_group_sheet(map(make_run, records), fields)
-    found: list[dict[str, Any]] = json.loads(format_sheets([sheet], "json"))
+    table = make_groups_table(map(make_run, records), fields)
+    found: list[dict[str, Any]] = json.loads(format_tables([table], "json"))
     return found
 
 
@@ -106,11 +106,11 @@ def test_only_the_same_job_is_compared() -> None:
 
 
 def test_the_table_of_changes_has_a_row_for_each_quantity() -> None:
-    sheet = make_compare_sheet(map(make_run, runs(85.0)), map(make_run, runs(80.0)))
-    rows = json.loads(format_sheets([sheet], "json"))
+    table = make_compare_table(map(make_run, runs(85.0)), map(make_run, runs(80.0)))
+    rows = json.loads(format_tables([table], "json"))
     assert [row["quantity"] for row in rows] == ["epoch_seconds", "top1_percent"]
     assert rows[0]["change_percent"] == pytest.approx(-100 * 5 / 85)
-    lines = format_sheets([sheet], "md").splitlines()
+    lines = format_tables([table], "md").splitlines()
     assert len(lines) == 4
     assert "| noise unknown |" in lines[2]
 

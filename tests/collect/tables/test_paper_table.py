@@ -11,8 +11,8 @@ import pytest
 from hvdtrain.collect.paper.match import belongs
 from hvdtrain.collect.paper.tables import TABLES, TableNumber, load_paper_table
 from hvdtrain.collect.runs import Run, make_run
-from hvdtrain.collect.tables.formats import format_sheets
-from hvdtrain.collect.tables.paper_table import make_paper_sheet
+from hvdtrain.collect.tables.formats import format_tables
+from hvdtrain.collect.tables.paper_table import make_jobs_table
 from hvdtrain.runs.record import Record
 from tests.collect.records import evaluated, make_record, make_training
 
@@ -21,8 +21,8 @@ JOB_TABLES = tuple(number for number in TABLES if number not in ("X", "XI"))
 
 def collect(number: TableNumber, *records: Record) -> list[dict[str, Any]]:
     """The rows of a table that some run stands in."""
-    sheet = make_paper_sheet(number, map(make_run, records))
-    rows: list[dict[str, Any]] = json.loads(format_sheets([sheet], "json"))[number]["rows"]
+    table = make_jobs_table(number, map(make_run, records))
+    rows: list[dict[str, Any]] = json.loads(format_tables([table], "json"))[number]["rows"]
     return [row for row in rows if row["runs"]]
 
 
@@ -175,8 +175,8 @@ def test_a_run_on_another_system_is_in_no_table_of_a_system() -> None:
 
 
 def test_rows_without_a_run_keep_the_papers_values() -> None:
-    sheet = make_paper_sheet("IX", [])
-    rows = json.loads(format_sheets([sheet], "json"))["IX"]["rows"]
+    table = make_jobs_table("IX", [])
+    rows = json.loads(format_tables([table], "json"))["IX"]["rows"]
     assert [row["top1_percent_paper"] for row in rows] == [76.4, 76.26, 75.31, 74.6, 73.94]
     assert {row["top1_percent"] for row in rows} == {None}
     assert [row["global_batch"] for row in rows] == [10_240, 16_384, 32_768, 49_152, 65_536]
@@ -203,8 +203,8 @@ MARKDOWN = """\
 
 def test_the_table_for_people_has_the_papers_columns_in_the_papers_order() -> None:
     runs = [make_training("a", seconds=82.8), make_training("b", seconds=83.8)]
-    sheet = make_paper_sheet("V", map(make_run, runs))
-    text = format_sheets([sheet], "md")
+    table = make_jobs_table("V", map(make_run, runs))
+    text = format_tables([table], "md")
     assert text.splitlines()[:6] == MARKDOWN.splitlines()
     assert "24.5\\* |" in text
     assert text.splitlines()[-1].startswith("\\* row 9, time per epoch")
@@ -212,10 +212,10 @@ def test_the_table_for_people_has_the_papers_columns_in_the_papers_order() -> No
 
 @pytest.mark.parametrize("number", JOB_TABLES)
 def test_the_headings_are_the_papers_in_its_order(number: TableNumber) -> None:
-    sheet = make_paper_sheet(number, [])
+    table = make_jobs_table(number, [])
     printed = [column.heading for column in load_paper_table(number).column]
-    assert [c.heading for c in sheet.columns if c.heading in printed] == printed
-    assert "spread %" not in [column.heading for column in sheet.columns]
+    assert [c.title for c in table.wide_columns if c.title in printed] == printed
+    assert "spread %" not in [column.title for column in table.wide_columns]
 
 
 def test_a_run_without_an_evaluation_still_has_its_time() -> None:
@@ -232,6 +232,6 @@ def test_the_accuracy_is_that_after_the_last_epoch() -> None:
 
 def test_an_accuracy_is_shown_with_two_decimals_where_the_paper_does_not_say() -> None:
     run = evaluated(repeated("VIII", 1), 90, top1=37_891 / 50_000)
-    text = format_sheets([make_paper_sheet("VIII", [make_run(run)])], "md")
+    text = format_tables([make_jobs_table("VIII", [make_run(run)])], "md")
     assert " 75.78 |" in text
     assert collect("VIII", run)[0]["top1_percent"] == pytest.approx(75.782)

@@ -6,15 +6,15 @@ import json
 from typing import Any
 
 from hvdtrain.collect.runs import make_run
-from hvdtrain.collect.tables.formats import format_sheets
-from hvdtrain.collect.tables.table_10 import make_literature_sheet
+from hvdtrain.collect.tables.formats import format_tables
+from hvdtrain.collect.tables.table_10 import make_literature_table
 from hvdtrain.runs.record import Record
 from tests.collect.records import make_training
 
 
 def rows(*records: Record) -> list[dict[str, Any]]:
-    sheet = make_literature_sheet(map(make_run, records))
-    found: list[dict[str, Any]] = json.loads(format_sheets([sheet], "json"))["X"]["rows"]
+    table = make_literature_table(map(make_run, records))
+    found: list[dict[str, Any]] = json.loads(format_tables([table], "json"))["X"]["rows"]
     return found
 
 
@@ -27,7 +27,7 @@ def test_the_papers_rows_stay_as_printed() -> None:
         "This work",
     ]
     assert found[3]["top1_percent_48k"] == 74.6
-    text = format_sheets([make_literature_sheet([])], "md").splitlines()
+    text = format_tables([make_literature_table([])], "md").splitlines()
     assert text[7].startswith(
         "| This work                   | 76.6%\\* | 76.26% | 75.31% | 74.6% |"
     )

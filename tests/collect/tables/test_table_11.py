@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hvdtrain.collect.runs import make_run
-from hvdtrain.collect.tables.formats import format_sheets
-from hvdtrain.collect.tables.table_11 import make_snapshot_sheet
+from hvdtrain.collect.tables.formats import format_tables
+from hvdtrain.collect.tables.table_11 import make_snapshot_table
 from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
 from hvdtrain.runs.ensemble import Ensemble, EnsembleMember
 from hvdtrain.runs.record import Record
@@ -50,8 +50,8 @@ def ensemble(top1: float, **changes: Any) -> Ensemble:
 def lines(*records: Record, ensembles: tuple[Ensemble, ...] = ()) -> dict[str, dict[str, Any]]:
     """The lines that something stands in, by the number on the figure."""
     named = [(f"ensemble-{i}", each) for i, each in enumerate(ensembles)]
-    sheet = make_snapshot_sheet(map(make_run, records), named)
-    rows = json.loads(format_sheets([sheet], "json"))["XI"]["rows"]
+    table = make_snapshot_table(map(make_run, records), named)
+    rows = json.loads(format_tables([table], "json"))["XI"]["rows"]
     return {row["snapshot"]: row for row in rows if row["runs"]}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hvdtrain.collect.report.coremap import make_core_map_view
+from hvdtrain.collect.report.core_map import make_core_map_view
 from hvdtrain.runs.record import RankPlacement
 
 

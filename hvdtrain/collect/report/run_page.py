@@ -12,16 +12,16 @@ from hvdtrain.collect.figures.curves import (
     make_timeline,
 )
 from hvdtrain.collect.report.chart import Chart, make_chart
-from hvdtrain.collect.report.coremap import CoreMapView, make_core_map_view
+from hvdtrain.collect.report.core_map import CoreMapView, make_core_map_view
 from hvdtrain.collect.report.grid import Grid
-from hvdtrain.collect.report.runfacts import (
-    Facts,
-    plan_facts,
-    progress_facts,
-    record_facts,
-    version_facts,
+from hvdtrain.collect.report.run_details import (
+    Details,
+    plan_details,
+    progress_details,
+    record_details,
+    version_details,
 )
-from hvdtrain.collect.report.rungrids import epochs_grid, ranks_grid, slow_grid
+from hvdtrain.collect.report.run_grids import epochs_grid, ranks_grid, slow_grid
 from hvdtrain.runs.metrics import Metrics, read_metrics
 from hvdtrain.runs.names import SCRIPT_FILE
 from hvdtrain.runs.record import Record
@@ -51,7 +51,7 @@ class RunPage:
         name: Its id in the page.
         run_id: Its folder.
         label: Measured, synthetic, incomplete and so on.
-        facts: What it was and how it went, as terms and texts.
+        details: What it was and how it went, as terms and texts.
         remarks: What a reader must know before believing the rest.
         charts: Loss, throughput, timeline, ranks; those that have points.
         grids: Epochs and ranks; those that have rows.
@@ -63,12 +63,12 @@ class RunPage:
     name: str
     run_id: str
     label: str
-    facts: Facts
+    details: Details
     remarks: tuple[str, ...]
     charts: tuple[Chart, ...]
     grids: tuple[Grid, ...]
     core_map: CoreMapView | None
-    versions: Facts
+    versions: Details
     script: tuple[str, ...]
 
 
@@ -93,18 +93,18 @@ def make_run_page(
         slow_grid(record.epochs if record else (), name, limits.epochs),
         ranks_grid(placement, name),
     )
-    outcome = progress_facts(metrics) if isinstance(run, Incomplete) else record_facts(run)
+    outcome = progress_details(metrics) if isinstance(run, Incomplete) else record_details(run)
     script, script_remark = _read_script(folder / SCRIPT_FILE)
     return RunPage(
         name=name,
         run_id=run.run_id,
         label=label,
-        facts=(*plan_facts(run.plan), *outcome),
+        details=(*plan_details(run.plan), *outcome),
         remarks=tuple(filter(None, (*_metrics_remarks(metrics), script_remark))),
         charts=_charts(run, metrics, name, limits.points),
         grids=tuple(grid for grid in grids if grid.rows),
         core_map=make_core_map_view(placement),
-        versions=version_facts(record) if record else (),
+        versions=version_details(record) if record else (),
         script=script,
     )
 

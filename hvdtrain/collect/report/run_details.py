@@ -7,16 +7,17 @@ from collections.abc import Sequence
 import msgspec
 
 from hvdtrain.errors import InputError
+from hvdtrain.names import name_some
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.metrics import Metrics
 from hvdtrain.runs.record import Record
 from hvdtrain.units import format_duration
 
-Facts = tuple[tuple[str, str], ...]
+Details = tuple[tuple[str, str], ...]
 _SHOWN_HOSTS = 4
 
 
-def plan_facts(plan: RunPlan) -> Facts:
+def plan_details(plan: RunPlan) -> Details:
     """What the run was to be."""
     accumulated = f" x {plan.accumulate} accumulated" if plan.accumulate > 1 else ""
     return (
@@ -27,7 +28,7 @@ def plan_facts(plan: RunPlan) -> Facts:
             f"{plan.global_batch} images: {plan.ranks} x {plan.rank_batch}{accumulated}",
         ),
         ("Recipe", f"{plan.recipe.name}: {plan.recipe.title}"),
-        *_schedule_facts(plan),
+        *_schedule_details(plan),
         ("Optimizer", str(plan.recipe.optimizer.__struct_config__.tag)),
         (
             "Network",
@@ -45,7 +46,7 @@ def plan_facts(plan: RunPlan) -> Facts:
     )
 
 
-def _schedule_facts(plan: RunPlan) -> Facts:
+def _schedule_details(plan: RunPlan) -> Details:
     try:
         schedule = plan.schedule
     except InputError as error:
@@ -59,10 +60,10 @@ def _schedule_facts(plan: RunPlan) -> Facts:
     )
 
 
-def record_facts(record: Record) -> Facts:
+def record_details(record: Record) -> Details:
     """How the run went; what its record does not have is left out."""
     evaluations = [epoch.evaluation for epoch in record.epochs if epoch.evaluation]
-    facts: list[tuple[str, str | None]] = [
+    details: list[tuple[str, str | None]] = [
         ("Ended", record.status),
         ("Failure", record.failure),
         ("Started", record.started),
@@ -81,29 +82,29 @@ def record_facts(record: Record) -> Facts:
         ("Images that could not be decoded", str(record.corrupt_images or "")),
         ("Weights, SHA-256", record.weights_sha256),
     ]
-    return tuple((term, text) for term, text in facts if text)
+    return tuple((term, text) for term, text in details if text)
 
 
-def progress_facts(metrics: Metrics) -> Facts:
+def progress_details(metrics: Metrics) -> Details:
     """How far a run without a record has come."""
     if not metrics.steps:
         return (("Progress", "no update is on record"),)
     last = metrics.steps[-1]
-    facts = [("Progress", f"update {last.step}, in epoch {last.epoch}")]
+    details = [("Progress", f"update {last.step}, in epoch {last.epoch}")]
     if last.loss is not None:
-        facts.append(("Last training loss", f"{last.loss:.4f}"))
+        details.append(("Last training loss", f"{last.loss:.4f}"))
     if metrics.evaluations and metrics.evaluations[-1].top1 is not None:
-        facts.append(("Last top-1", _percent(metrics.evaluations[-1].top1) or ""))
-    return (*facts, ("Training for", format_duration(last.seconds)))
+        details.append(("Last top-1", _percent(metrics.evaluations[-1].top1) or ""))
+    return (*details, ("Training for", format_duration(last.seconds)))
 
 
-def version_facts(record: Record) -> Facts:
+def version_details(record: Record) -> Details:
     """What ran, by package; what was not installed is left out."""
     versions = msgspec.structs.asdict(record.versions)
-    facts = [(name, text) for name, text in versions.items() if text is not None]
+    details = [(name, text) for name, text in versions.items() if text is not None]
     if record.git_commit:
-        facts.append(("git commit", record.git_commit))
-    return tuple(facts)
+        details.append(("git commit", record.git_commit))
+    return tuple(details)
 
 
 def _digits(value: float | None) -> str | None:
@@ -119,7 +120,4 @@ def _percent(fraction: float | None) -> str | None:
 
 def name_hosts(hosts: Sequence[str]) -> str:
     """All of a few nodes; of many the first ones, and how many more."""
-    names = list(dict.fromkeys(hosts))
-    shown = ", ".join(names[:_SHOWN_HOSTS])
-    more = len(names) - _SHOWN_HOSTS
-    return f"{shown} and {more} more" if more > 0 else shown
+    return name_some(list(dict.fromkeys(hosts)), _SHOWN_HOSTS)

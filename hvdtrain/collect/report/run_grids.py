@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hvdtrain.collect.report.grid import Cell, Column, Grid
-from hvdtrain.collect.report.runfacts import name_hosts
+from hvdtrain.collect.report.grid import Cell, Grid, Head
+from hvdtrain.collect.report.run_details import name_hosts
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.record import EpochResult, RankPlacement
 from hvdtrain.units import format_cpu_list
@@ -24,7 +24,7 @@ def epochs_grid(epochs: Sequence[EpochResult], name: str, plan: RunPlan, limit: 
     return Grid(
         name=f"{name}-epochs",
         caption=f"{caption}. Seconds are those of training, without the evaluation.",
-        columns=tuple(Column(heading=heading, number=True) for heading in headings),
+        columns=tuple(Head(heading=heading, number=True) for heading in headings),
         rows=tuple(tuple(_epoch_cells(epoch, plan)) for epoch in shown),
     )
 
@@ -58,7 +58,7 @@ def slow_grid(epochs: Sequence[EpochResult], name: str, limit: int) -> Grid:
     return Grid(
         name=f"{name}-slow",
         caption="Ranks for which the others waited: their own seconds, without the reduction.",
-        columns=tuple(Column(heading=heading, number=heading != "node") for heading in headings),
+        columns=tuple(Head(heading=heading, number=heading != "node") for heading in headings),
         rows=tuple(
             tuple(
                 map(
@@ -81,7 +81,7 @@ def ranks_grid(placement: Sequence[RankPlacement], name: str) -> Grid:
     return Grid(
         name=f"{name}-ranks",
         caption="Where the threads of the ranks were allowed to run, read back from the kernel.",
-        columns=tuple(Column(heading=heading) for heading in headings),
+        columns=tuple(Head(heading=heading) for heading in headings),
         rows=tuple(
             tuple(
                 map(_plain, (_ranks(ranks), name_hosts([rank.host for rank in ranks]), *processors))
