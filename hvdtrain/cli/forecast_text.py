@@ -2,73 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
-from hvdtrain.cli.output import align
+from hvdtrain.cli.output import print_text
+from hvdtrain.cli.table_output import print_table
 from hvdtrain.collect.forecast_basis import Basis
+from hvdtrain.collect.tables.table import Column, Table
 from hvdtrain.errors import InputError
-from hvdtrain.plan.forecast.fit import fit_step_time, leave_one_out, relative_errors
+from hvdtrain.plan.forecast.fit import Point, fit_step_time, leave_one_out, relative_errors
 from hvdtrain.plan.forecast.forecast import Forecast, Interval
 from hvdtrain.plan.forecast.step_time import StepTime
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.units import format_duration
 
 
-def format_forecasts(plans: Sequence[RunPlan], forecasts: Sequence[Forecast]) -> str:
-    """One line for each number of nodes, each value with its interval."""
-    rows = [
-        (
-            "nodes",
-            "global batch",
-            "s/step",
-            "s/epoch",
-            "images/s",
-            "efficiency",
-            "time to train",
-            "node-hours",
-        )
-    ]
-    for plan, forecast in zip(plans, forecasts, strict=True):
-        minutes = forecast.minutes_to_train
-        rows.append(
-            (
-                str(plan.nodes),
-                str(plan.global_batch),
-                _format_interval(forecast.step_seconds, ".3f"),
-                _format_interval(forecast.epoch_seconds, ".1f"),
-                _format_interval(forecast.images_per_second, ".0f"),
-                _format_interval(forecast.efficiency, ".0%"),
-                f"{format_duration(minutes.value * 60)} (<= {format_duration(minutes.high * 60)})",
-                _format_interval(forecast.node_hours, ".0f"),
-            )
-        )
-    return align(rows, rows[0][1:])
+def make_forecasts_table(
+    plans: Sequence[RunPlan], forecasts: Sequence[Forecast]
+) -> Table[tuple[RunPlan, Forecast]]:
+    """A row for each number of nodes, each value with its interval."""
+    return Table(columns=_FORECAST_COLUMNS, rows=tuple(zip(plans, forecasts, strict=True)))
 
 
-def format_validation(basis: Basis) -> str:
+def print_validation(basis: Basis, wide: bool) -> None:
     """Every point with its errors, the largest of each kind, and the fit for a system file."""
-    points = basis.points
-    fitted = relative_errors(basis.step_time, points)
-    alone = leave_one_out(points, basis.assumptions)
-    rows = [("", "node batch", "nodes", "s/step", "fitted", "error %", "left out, error %")]
-    for point, error, unseen in zip(points, fitted, alone, strict=True):
-        accumulated = f" x {point.accumulate}" if point.accumulate > 1 else ""
-        rows.append(
-            (
-                point.name,
-                f"{point.micro_batch}{accumulated}",
-                str(point.nodes),
-                f"{point.step_seconds:.4f}",
-                f"{point.step_seconds * (1 + error):.4f}",
-                f"{100 * error:+.1f}",
-                f"{100 * unseen:+.1f}",
-            )
-        )
-    rows.append(("largest", "", "", "", "", _largest(fitted), _largest(alone)))
+    fitted = relative_errors(basis.step_time, basis.points)
+    alone = leave_one_out(basis.points, basis.assumptions)
+    rows = [_check(*each) for each in zip(basis.points, fitted, alone, strict=True)]
+    rows.append(_Check(name="largest", error=_largest(fitted), left_out=_largest(alone)))
+    print_table(Table(columns=_CHECK_COLUMNS, rows=tuple(rows)), wide)
     lines = [*_halves(basis), "", *_as_toml(basis.step_time)]
-    return "\n".join([align(rows, rows[0][1:]), *lines, ""])
+    print_text("\n".join(["", *lines, ""]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Check:
+    """A row of the validation, as it is printed."""
+
+    name: str
+    node_batch: str = ""
+    nodes: str = ""
+    step_seconds: str = ""
+    fitted: str = ""
+    error: str
+    left_out: str
+
+
+def _check(point: Point, error: float, unseen: float) -> _Check:
+    accumulated = f" x {point.accumulate}" if point.accumulate > 1 else ""
+    return _Check(
+        name=point.name,
+        node_batch=f"{point.micro_batch}{accumulated}",
+        nodes=str(point.nodes),
+        step_seconds=f"{point.step_seconds:.4f}",
+        fitted=f"{point.step_seconds * (1 + error):.4f}",
+        error=f"{100 * error:+.1f}",
+        left_out=f"{100 * unseen:+.1f}",
+    )
 
 
 def _halves(basis: Basis) -> list[str]:
@@ -113,3 +105,35 @@ def _largest(errors: Sequence[float]) -> str:
 
 def _format_interval(interval: Interval, form: str) -> str:
     return f"{interval.value:{form}} ({interval.low:{form}}-{interval.high:{form}})"
+
+
+def _interval(
+    interval_of: Callable[[Forecast], Interval], form: str
+) -> Callable[[tuple[RunPlan, Forecast]], str]:
+    return lambda row: _format_interval(interval_of(row[1]), form)
+
+
+def _time_to_train(row: tuple[RunPlan, Forecast]) -> str:
+    minutes = row[1].minutes_to_train
+    return f"{format_duration(minutes.value * 60)} (<= {format_duration(minutes.high * 60)})"
+
+
+_FORECAST_COLUMNS: tuple[Column[tuple[RunPlan, Forecast]], ...] = (
+    Column("nodes", lambda row: row[0].nodes, shown="narrow"),
+    Column("global batch", lambda row: row[0].global_batch, number=True),
+    Column("s/step", _interval(lambda f: f.step_seconds, ".3f"), number=True),
+    Column("s/epoch", _interval(lambda f: f.epoch_seconds, ".1f"), number=True, shown="narrow"),
+    Column("images/s", _interval(lambda f: f.images_per_second, ".0f"), number=True),
+    Column("efficiency", _interval(lambda f: f.efficiency, ".0%"), number=True, shown="narrow"),
+    Column("time to train", _time_to_train, number=True, shown="narrow"),
+    Column("node-hours", _interval(lambda f: f.node_hours, ".0f"), number=True, shown="narrow"),
+)
+_CHECK_COLUMNS: tuple[Column[_Check], ...] = (
+    Column("", lambda check: check.name, shown="narrow"),
+    Column("node batch", lambda check: check.node_batch, number=True, shown="narrow"),
+    Column("nodes", lambda check: check.nodes, number=True, shown="narrow"),
+    Column("s/step", lambda check: check.step_seconds, number=True, shown="narrow"),
+    Column("fitted", lambda check: check.fitted, number=True, shown="narrow"),
+    Column("error", lambda check: check.error, unit="%", number=True, shown="narrow"),
+    Column("left out, error", lambda check: check.left_out, unit="%", number=True, shown="narrow"),
+)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 
 from hvdtrain import __version__
-from hvdtrain.cli.surroundings import sound_surroundings
+from hvdtrain.cli.output import say_error, standard_streams
 from hvdtrain.errors import HvdtrainError
 
 
@@ -79,11 +79,11 @@ def cli() -> None:
     """
 
 
-@sound_surroundings()
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 ran and failed, 2 wrong input."""
     try:
-        cli.main(standalone_mode=True)
+        with standard_streams():
+            cli.main(standalone_mode=True)
     except HvdtrainError as error:
-        print(f"hvdtrain: {error}", file=sys.stderr)
+        say_error(error)
         sys.exit(error.exit_code)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
+from hvdtrain.cli.output import say
 from hvdtrain.errors import RunError
-from hvdtrain.files.fields import printable
 from hvdtrain.runs.ensemble import Ensemble
 from hvdtrain.runs.record import Record
 from hvdtrain.runs.store import Incomplete, Malformed, read_ensembles, read_results
 
 
-def good_runs(results: Path, skipped: list[Malformed]) -> Iterator[Record | Incomplete]:
+def readable_runs(results: Path, skipped: list[Malformed]) -> Iterator[Record | Incomplete]:
     """The runs that can be believed; the others are named and added to `skipped`."""
     for found in read_results(results):
         if isinstance(found, Malformed):
@@ -23,7 +21,7 @@ def good_runs(results: Path, skipped: list[Malformed]) -> Iterator[Record | Inco
             yield found
 
 
-def good_ensembles(results: Path, skipped: list[Malformed]) -> Iterator[tuple[str, Ensemble]]:
+def readable_ensembles(results: Path, skipped: list[Malformed]) -> Iterator[tuple[str, Ensemble]]:
     """The ensembles that can be believed; the others are named and added to `skipped`."""
     for found in read_ensembles(results):
         if isinstance(found, Malformed):
@@ -48,8 +46,3 @@ def refuse_skipped(skipped: list[Malformed], good: int) -> None:
             f"{len(skipped)} of {len(skipped) + good} runs were skipped",
             "repair or remove the files named above",
         )
-
-
-def say(text: str) -> None:
-    """A line on stderr, without anything in it that a terminal would obey."""
-    click.echo(f"hvdtrain: {printable(text)}", err=True)

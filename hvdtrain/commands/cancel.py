@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from hvdtrain.cli.output import say
+from hvdtrain.cli.output import LateErrors, say
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.files.fields import printable, require_name
+from hvdtrain.files.fields import require_name
 from hvdtrain.runs.folder import find_submission, write_submission
 from hvdtrain.runs.progress import read_runs
 from hvdtrain.runs.slurm_job import SlurmJob
@@ -54,13 +54,15 @@ def command(names: tuple[str, ...], everything: bool, yes: bool, results: Path) 
         return
     # The last job of a chain first: it would start when the one before it ends.
     cancel_jobs(list(reversed(doomed)))
+    lines = LateErrors()
     for job, owner in doomed.items():
         run = f" of {owner.run_id}" if owner else ""
-        click.echo(f"{job}{run}: was {queue[job].state.lower()}, cancelled")
+        lines.print_line(f"{job}{run}: was {queue[job].state.lower()}, cancelled")
     left = {name for name, job in queue.items() if job.is_active} - doomed.keys()
     for owner in {each.run_id: each for each in doomed.values() if each is not None}.values():
         if not left & set(owner.jobs):
             _note_cancelled(owner, results)
+    lines.finish()
 
 
 def _wanted(names: Sequence[str], results: Path) -> tuple[list[str], list[Submission]]:
@@ -105,7 +107,7 @@ def _jobs_of_runs(
                 if speak:
                     say(f"{number} is not in the queue: there is nothing to cancel")
             elif not is_job_of(run, job):
-                say(f"{number} is another job now, called {printable(job.name)}: left alone")
+                say(f"{number} is another job now, called {job.name}: left alone")
             else:
                 doomed[number] = run
     return doomed

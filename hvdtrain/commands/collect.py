@@ -7,7 +7,9 @@ from typing import Any, Literal, get_args
 
 import click
 
-from hvdtrain.cli.readable_runs import good_ensembles, good_runs, refuse_skipped, say
+from hvdtrain.cli.output import print_text, say
+from hvdtrain.cli.readable_runs import readable_ensembles, readable_runs, refuse_skipped
+from hvdtrain.cli.table_output import draw_tables, is_terminal, wide_option
 from hvdtrain.collect.mllog import MISSING, format_mllog
 from hvdtrain.collect.paper.tables import TABLES, TableNumber
 from hvdtrain.collect.runs import Run, make_run
@@ -64,10 +66,10 @@ from hvdtrain.runs.store import Malformed, find_record
     "--format",
     "form",
     type=click.Choice(get_args(Format)),
-    default="md",
-    show_default=True,
-    help="md, latex and html for people; csv and json with every value, unrounded.",
+    help="md, latex and html for people; csv and json with every value, unrounded. Default: drawn "
+    "to its width on a terminal, md elsewhere.",
 )
+@wide_option
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -80,7 +82,8 @@ def command(
     fields: tuple[Field, ...],
     second: Path | None,
     mllog: str | None,
-    form: Format,
+    form: Format | None,
+    wide: bool,
     output: Path | None,
 ) -> None:
     """Print the table of all runs in the folder RESULTS, or the paper's tables with them.
@@ -114,7 +117,10 @@ def command(
         tables = [make_groups_table(runs, fields)]
     else:
         tables = [make_runs_table(make_rows(runs))]
-    _write(format_tables(tables, form), output)
+    if form is None and output is None and is_terminal():
+        print_text(draw_tables(tables, wide))
+    else:
+        _write(format_tables(tables, form or "md"), output)
     _say_flags(tables)
     collection.finish()
 
@@ -127,7 +133,7 @@ def _check_views(given: dict[str, object]) -> None:
 
 def _write(text: str, output: Path | None) -> None:
     if output is None:
-        click.echo(text.encode(), nl=False)
+        print_text(text)
     else:
         write_output(output, text)
 
@@ -143,7 +149,7 @@ class _Collection:
     def read(self, results: Path) -> list[Run]:
         """The runs that can be believed and are asked for; the others are named."""
         before = self._good + len(self._skipped)
-        runs = [make_run(found) for found in good_runs(results, self._skipped)]
+        runs = [make_run(found) for found in readable_runs(results, self._skipped)]
         self._good += len(runs)
         if self._good + len(self._skipped) == before:
             say(f"no runs in {results}: a run leaves a folder of its own there, with record.json")
@@ -151,7 +157,7 @@ class _Collection:
 
     def read_ensembles(self, results: Path) -> list[tuple[str, Ensemble]]:
         """The ensembles that can be believed and are asked for; the others are named."""
-        found = good_ensembles(results, self._skipped)
+        found = readable_ensembles(results, self._skipped)
         return [one for one in found if self._only is None or one[1].kind == self._only]
 
     def finish(self) -> None:

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from hvdtrain.cli.options import systems_folder, systems_option
+from hvdtrain.cli.output import print_json, print_styled, print_text
 from hvdtrain.errors import RunError
 from hvdtrain.machine import read_topology
 from hvdtrain.plan.job.summary import describe_cores
@@ -78,12 +79,12 @@ def command(
         report = CoresReport(
             system=name, detected=detect, topology=topology, core_map=core_map, layers=layers
         )
-        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+        print_json(report)
     elif style == "sh":
-        click.echo(format_settings(layers))
+        print_text(format_settings(layers) + "\n")
     else:
-        click.echo(f"{name}: {system.title}\n")
-        click.echo(draw_cores(topology, core_map, shutil.get_terminal_size().columns))
+        picture = draw_cores(topology, core_map, shutil.get_terminal_size().columns)
+        print_styled(f"{name}: {system.title}\n\n{picture}\n")
 
 
 def _detect(system: System) -> Topology:

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 
 import click
-import msgspec
 
 from hvdtrain.checks.check import Check
 from hvdtrain.checks.installation import check_itex, check_packages, check_python
 from hvdtrain.checks.machine import check_cores, check_memory, check_shared_memory, check_slurm
 from hvdtrain.checks.ranks import check_allreduce, check_horovod, check_mpi, check_tensorflow
+from hvdtrain.cli.output import print_json, print_styled
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skipped": "cyan"}
 
@@ -44,9 +44,9 @@ def command(as_json: bool) -> None:
     for check in run_checks():
         found.append(check)
         if not as_json:
-            click.echo(format_check(check))
+            print_styled(format_check(check) + "\n")
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        print_json(found)
     if any(check.status == "fail" for check in found):
         sys.exit(1)
 

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import click
-import msgspec
 
+from hvdtrain.cli.output import print_json, print_text, say
+from hvdtrain.cli.table_output import is_terminal
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.files.decode import load_json
 from hvdtrain.machine import local_mpirun, read_mpi_family, read_topology
@@ -117,10 +118,10 @@ def command(
     _run_ranks(core_map, words)
     record = load_json(results / run_id / RECORD_FILE, Record)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(record)).decode())
+        print_json(record)
     else:
         _print_tables(record)
-    print(f"record: {results / run_id / RECORD_FILE}", file=sys.stderr)
+    say(f"record: {results / run_id / RECORD_FILE}")
 
 
 def _run_ranks(core_map: CoreMap, words: list[str]) -> None:
@@ -174,7 +175,7 @@ def _print_tables(record: Record) -> None:
     from rich.table import Table
 
     plan = record.plan
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if is_terminal() else 120)
     speed = Table(
         title=f"{plan.model.name}, {record.kind} images, {record.status}", box=box.MARKDOWN
     )
@@ -196,10 +197,12 @@ def _print_tables(record: Record) -> None:
         "-" if record.seconds_per_step is None else f"{record.seconds_per_step:.3f}",
         "-" if record.allreduce_share is None else f"{record.allreduce_share:.1%}",
     )
-    console.print(speed)
     places = Table(title="where the threads sat", box=box.MARKDOWN)
     for heading in ("rank", "host", "compute", "communication", "data"):
         places.add_column(heading)
     for place in record.placement:
         places.add_row(str(place.rank), place.host, place.compute, place.communication, place.data)
-    console.print(places)
+    with console.capture() as captured:
+        console.print(speed)
+        console.print(places)
+    print_text(captured.get())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
-import msgspec
 
-from hvdtrain.runs.ensemble import Ensemble
+from hvdtrain.cli.output import print_json, print_text, say
+from hvdtrain.collect.tables.formats import format_tables
+from hvdtrain.collect.tables.table import Column, Table
+from hvdtrain.runs.ensemble import Ensemble, EnsembleRow
 
 _EXAMPLE = """\b
 Example:
@@ -48,30 +49,21 @@ def command(runs: tuple[Path, ...], data: Path | None, as_json: bool) -> None:
         return
     path, ensemble = made
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(ensemble)).decode())
+        print_json(ensemble)
     else:
-        click.echo(format_table(ensemble), nl=False)
-    print(f"ensemble: {path}", file=sys.stderr)
+        print_text(format_tables([make_table(ensemble)], "md"))
+    say(f"ensemble: {path}")
 
 
-def format_table(ensemble: Ensemble) -> str:
-    """Table XI in Markdown: accuracies in percent, as the paper prints them."""
-    lines = [("number", "run", "loss", "top-1 %", "top-5 %")]
-    lines += [
-        (
-            row.number,
-            row.run_id,
-            f"{row.evaluation.loss:.4f}",
-            f"{100 * row.evaluation.top1:.2f}",
-            f"{100 * row.evaluation.top5:.2f}",
-        )
-        for row in ensemble.rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    pads = (str.ljust, str.ljust, str.rjust, str.rjust, str.rjust)
-    head, *body = (
-        [pad(cell, width) for pad, cell, width in zip(pads, line, widths, strict=True)]
-        for line in lines
-    )
-    rule = ["-" * width if n < 2 else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *body))
+def make_table(ensemble: Ensemble) -> Table[EnsembleRow]:
+    """Table XI: accuracies in percent, as the paper prints them."""
+    return Table(columns=_COLUMNS, rows=ensemble.rows)
+
+
+_COLUMNS: tuple[Column[EnsembleRow], ...] = (
+    Column("number", lambda row: row.number),
+    Column("run", lambda row: row.run_id),
+    Column("loss", lambda row: f"{row.evaluation.loss:.4f}", number=True),
+    Column("top-1", lambda row: f"{100 * row.evaluation.top1:.2f}", unit="%", number=True),
+    Column("top-5", lambda row: f"{100 * row.evaluation.top5:.2f}", unit="%", number=True),
+)

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import click
 
-from hvdtrain.cli.readable_runs import good_runs, refuse_skipped
+from hvdtrain.cli.output import say
+from hvdtrain.cli.readable_runs import readable_runs, refuse_skipped
 from hvdtrain.collect.figures.accuracy import make_accuracy_figure, read_accuracies
 from hvdtrain.collect.figures.curves import make_timeline
 from hvdtrain.collect.figures.model import Figure
@@ -58,7 +59,7 @@ def scaling(results: Path | None, output: Path) -> None:
     Without a folder RESULTS only the paper's points are drawn.
     """
     skipped: list[Malformed] = []
-    rows = make_rows(map(make_run, good_runs(results, skipped))) if results else []
+    rows = make_rows(map(make_run, readable_runs(results, skipped))) if results else []
     _write(make_scaling_figure(rows), output)
     refuse_skipped(skipped, len(rows))
 
@@ -92,7 +93,7 @@ def accuracy(results: Path | None, output: Path) -> None:
     Without a folder RESULTS only the paper's values are drawn.
     """
     skipped: list[Malformed] = []
-    runs = read_accuracies(results, good_runs(results, skipped)) if results else []
+    runs = read_accuracies(results, readable_runs(results, skipped)) if results else []
     _write(make_accuracy_figure(runs), output)
     refuse_skipped(skipped, len(runs))
 
@@ -118,4 +119,4 @@ def _write(figure: Figure, output: Path) -> None:
     from hvdtrain.collect.figures.drawing import write_figure
 
     write_figure(figure, output, "--output")
-    click.echo(f"wrote {output}", err=True)
+    say(f"wrote {output}")

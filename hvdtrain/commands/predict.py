@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import msgspec
 
-from hvdtrain.cli.forecast_text import format_forecasts, format_validation
+from hvdtrain.cli.forecast_text import (
+    make_forecasts_table,
+    print_validation,
+)
 from hvdtrain.cli.options import systems_folder, systems_option
+from hvdtrain.cli.output import print_json, say
+from hvdtrain.cli.table_output import print_table, wide_option
 from hvdtrain.collect.forecast_basis import fit_own, fit_paper, read_stored
 from hvdtrain.errors import InputError
 from hvdtrain.plan.forecast.forecast import OUTSIDE, make_forecast
@@ -61,6 +64,7 @@ Example:
     "system file holds it.",
 )
 @systems_option
+@wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object for each --nodes.")
 def command(
     system: str,
@@ -72,6 +76,7 @@ def command(
     results: Path | None,
     validate: bool,
     systems_dir: Path | None,
+    wide: bool,
     as_json: bool,
 ) -> None:
     """Forecast the time of a run: per step, per epoch, and in all, with what to expect at most.
@@ -89,7 +94,7 @@ def command(
         if nodes or as_json:
             raise InputError("--validate", "with --nodes or --json", "--validate without them")
         basis = fit_own(system, results) if results else fit_paper(system)
-        click.echo(format_validation(basis), nl=False)
+        print_validation(basis, wide)
         return
     if not nodes:
         raise InputError("--nodes", None, "the number of nodes, once or several times")
@@ -107,11 +112,11 @@ def command(
     if as_json:
         found = dict(zip(map(str, dict.fromkeys(nodes)), forecasts, strict=True))
         shown = forecasts[0] if len(forecasts) == 1 else found
-        click.echo(msgspec.json.format(msgspec.json.encode(shown)))
+        print_json(shown)
     else:
-        click.echo(format_forecasts(plans, forecasts), nl=False)
+        print_table(make_forecasts_table(plans, forecasts), wide)
     for note in (*basis.notes, *_outside(basis.step_time, node_batch, plans)):
-        print(f"hvdtrain: note: {note}", file=sys.stderr)
+        say(f"note: {note}")
 
 
 def _outside(step_time: StepTime, node_batch: int, plans: Sequence[RunPlan]) -> list[str]:

@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
+from hvdtrain.cli.output import print_json
 from hvdtrain.commands.train import command as train
 from hvdtrain.files.fields import require_name
 from hvdtrain.runs.preflight import Preflight
@@ -59,7 +59,7 @@ def command(*, deadline_seconds: float, as_json: bool, **options: Any) -> None:
         return
     show_report(report)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+        print_json(report)
     if report.faults:
         sys.exit(1)
 

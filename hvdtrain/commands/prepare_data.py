@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hvdtrain.cli.output import print_json, print_text
 from hvdtrain.errors import RunError
 
 if TYPE_CHECKING:
@@ -137,13 +137,13 @@ def _finish(manifest: Manifest, dest: Path, as_json: bool) -> None:
         "corrupt": corrupt,
     }
     if as_json:
-        click.echo(msgspec.json.encode(summary))
+        print_json(summary)
     else:
-        click.echo(
+        print_text(
             f"{dest}: training images: {summary['train_images']} (shards: {len(manifest.train)}), "
             f"validation images: {summary['validation_images']} "
             f"(shards: {len(manifest.validation)}), classes: {len(manifest.classes)}, "
-            f"bytes: {summary['bytes']}"
+            f"bytes: {summary['bytes']}\n"
         )
     if corrupt:
         raise RunError(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from hvdtrain.cli import job_options as job
-from hvdtrain.cli.output import say
+from hvdtrain.cli.output import print_json, print_text, say
 from hvdtrain.plan.job.job_plan import JobPlan
 
 _EXAMPLE = """\b
@@ -40,21 +38,19 @@ def command(
     """
     planner = job.make_planner(ctx, **options)
     plan = planner.plan(job.make_request(planner, job_file))
-    output = _to_json(plan) if as_json else _to_script(plan)
+    # Before the notes: what cannot be rendered is not talked about.
+    script = "" if as_json else _to_script(plan)
     for note in plan.notes:
         say(f"note: {note}")
     if explain:
         job.explain(plan)
-    # Bytes, because a path may hold letters that the terminal's encoding does not have.
-    sys.stdout.buffer.write(output)
-    sys.stdout.buffer.flush()
+    if as_json:
+        print_json(plan)
+    else:
+        print_text(script)
 
 
-def _to_script(plan: JobPlan) -> bytes:
+def _to_script(plan: JobPlan) -> str:
     from hvdtrain.slurm.render import render_script
 
-    return render_script(plan).encode()
-
-
-def _to_json(plan: JobPlan) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(plan)) + b"\n"
+    return render_script(plan)

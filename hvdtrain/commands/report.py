@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from hvdtrain import __version__
-from hvdtrain.cli.readable_runs import good_ensembles, good_runs, refuse_skipped, say
+from hvdtrain.cli.output import print_text, say
+from hvdtrain.cli.readable_runs import readable_ensembles, readable_runs, refuse_skipped
 from hvdtrain.collect.report.html import Live, render_page
 from hvdtrain.collect.report.page import Source, make_page
 from hvdtrain.collect.report.serve import ReportServer
@@ -64,11 +65,11 @@ def command(results: Path, output: Path | None, port: int | None) -> None:
 
 def _write(results: Path, output: Path) -> None:
     skipped: list[Malformed] = []
-    runs = list(good_runs(results, skipped))
-    ensembles = list(good_ensembles(results, skipped))
+    runs = list(readable_runs(results, skipped))
+    ensembles = list(readable_ensembles(results, skipped))
     html = render_page(make_page(_source(results, runs, ensembles, skipped)))
     if str(output) == "-":
-        click.echo(html.encode(), nl=False)
+        print_text(html)
     else:
         write_output(output, html)
         say(f"wrote {output}; runs: {len(runs)}")

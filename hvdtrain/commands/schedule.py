@@ -7,7 +7,10 @@ from pathlib import Path
 import click
 import msgspec
 
+from hvdtrain.cli.output import print_json, print_text, say
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
+from hvdtrain.collect.tables.formats import format_plain
+from hvdtrain.collect.tables.table import Column, Table
 from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.method.recipe import load_recipe, make_schedule
 from hvdtrain.plan.method.run_plan import steps_in_epoch
@@ -68,12 +71,13 @@ def command(
         from hvdtrain.collect.figures.drawing import write_figure
 
         write_figure(make_paper_schedule_figure(loaded, global_batch), plot, "--plot")
-        click.echo(f"wrote {plot}", err=True)
+        say(f"wrote {plot}")
     if as_json:
         points = make_points(schedule, steps_per_epoch, every or steps_per_epoch)
-        click.echo(msgspec.json.format(msgspec.json.encode(points)))
+        print_json(points)
     elif plot is None:
-        click.echo(format_table(schedule, steps_per_epoch, every or steps_per_epoch))
+        table = make_table(schedule, steps_per_epoch, every or steps_per_epoch)
+        print_text(format_plain(table))
 
 
 def make_points(schedule: Schedule, steps_per_epoch: int, every: int) -> list[Point]:
@@ -90,27 +94,19 @@ def make_points(schedule: Schedule, steps_per_epoch: int, every: int) -> list[Po
     ]
 
 
-def format_table(schedule: Schedule, steps_per_epoch: int, every: int) -> str:
+def make_table(schedule: Schedule, steps_per_epoch: int, every: int) -> Table[Point]:
     """The points as a table, each with its phase, and where the run ends."""
-    rows = [("epoch", "step", "learning rate", "weight decay", "augment", "phase")]
-    rows += [
-        (
-            f"{point.epoch:.6g}",
-            str(point.step),
-            f"{point.learning_rate:.6f}",
-            f"{point.weight_decay:g}",
-            "on" if point.augment else "off",
-            schedule.segment(point.step).name,
-        )
-        for point in make_points(schedule, steps_per_epoch, every)
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    lines = [
-        "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths, strict=False)), row[5]])
-        for row in rows
-    ]
+    columns: tuple[Column[Point], ...] = (
+        Column("epoch", lambda point: f"{point.epoch:.6g}", number=True),
+        Column("step", lambda point: point.step, number=True),
+        Column("learning rate", lambda point: f"{point.learning_rate:.6f}", number=True),
+        Column("weight decay", lambda point: point.weight_decay, number=True),
+        Column("augment", lambda point: "on" if point.augment else "off", number=True),
+        Column("phase", lambda point: schedule.segment(point.step).name),
+    )
     ends = f"ends after {schedule.steps} steps, {schedule.steps / steps_per_epoch:.6g} epochs"
     if schedule.snapshots:
         epochs = ", ".join(f"{step / steps_per_epoch:.6g}" for step in schedule.snapshots)
         ends += f"; snapshots at epochs {epochs}"
-    return "\n".join([*lines, ends])
+    points = make_points(schedule, steps_per_epoch, every)
+    return Table(columns=columns, rows=tuple(points), notes=(ends,))

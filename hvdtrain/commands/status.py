@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import datetime
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
-import msgspec
 
-from hvdtrain.cli.output import align, say
+from hvdtrain.cli.output import print_json, print_text, say
+from hvdtrain.cli.table_output import draw_table, is_terminal, print_table, wide_option
+from hvdtrain.collect.tables.table import Column, Table
 from hvdtrain.errors import InputError
-from hvdtrain.files.fields import printable, unknown_name
+from hvdtrain.files.fields import unknown_name
 from hvdtrain.runs.progress import read_run, read_runs
 from hvdtrain.runs.slurm_job import SlurmJob
 from hvdtrain.runs.state import ACTIVE, RunFacts, RunStatus, judge_run
@@ -24,8 +24,6 @@ from hvdtrain.units import format_duration
 
 WATCH_SECONDS = 10.0
 
-_HEADINGS = ("run", "state", "job", "step", "epoch", "images/s", "left", "ends", "why")
-_RIGHT = frozenset({"step", "epoch", "images/s", "left"})
 _EXAMPLE = """\b
 Example:
   hvdtrain status --watch 30
@@ -46,7 +44,10 @@ Example:
     metavar="[SECONDS]",
     help=f"Show it again every {WATCH_SECONDS:g} s, or so often, until no run waits or runs.",
 )
-def command(runs: tuple[str, ...], results: Path, as_json: bool, watch: float | None) -> None:
+@wide_option
+def command(
+    runs: tuple[str, ...], results: Path, as_json: bool, watch: float | None, wide: bool
+) -> None:
     """Print the state of all runs in the results folder, or of these.
 
     Everything is read from the folders and from one call of squeue. Without Slurm, the states of
@@ -66,10 +67,10 @@ def command(runs: tuple[str, ...], results: Path, as_json: bool, watch: float | 
         raise InputError("--watch", watch, "not together with --json")
     if watch is None:
         found = read_status(runs, results)
-        _print(_to_json(found) if as_json else _to_text(found))
+        print_json(found) if as_json else _print(found, wide)
         return
     with contextlib.suppress(KeyboardInterrupt):
-        (_watch_live if sys.stdout.isatty() else _watch_plain)(runs, results, watch)
+        (_watch_live if is_terminal() else _watch_plain)(runs, results, watch, wide)
 
 
 def read_status(runs: Sequence[str], results: Path) -> list[RunStatus]:
@@ -110,32 +111,37 @@ def _ask_slurm(facts: Sequence[RunFacts]) -> Mapping[str, SlurmJob] | None:
         return None
 
 
-def _to_json(runs: Sequence[RunStatus]) -> str:
-    return msgspec.json.format(msgspec.json.encode(runs)).decode() + "\n"
+def make_table(runs: Sequence[RunStatus]) -> Table[RunStatus]:
+    """The runs, one a row."""
+    return Table(columns=_COLUMNS, rows=tuple(runs))
 
 
-def _to_text(runs: Sequence[RunStatus]) -> str:
-    if not runs:
+def _print(runs: Sequence[RunStatus], wide: bool) -> None:
+    if runs:
+        print_table(make_table(runs), wide)
+    else:
         say("there are no runs")
-        return ""
-    return align([_HEADINGS, *map(_cells, runs)], _RIGHT)
 
 
-def _cells(run: RunStatus) -> tuple[str, ...]:
-    why = "; ".join(
-        filter(None, (run.reason, f"slow: {', '.join(run.stragglers)}" if run.stragglers else ""))
-    )
-    return (
-        printable(run.run),
-        run.state,
-        run.job or "",
-        f"{run.step}/{run.steps}" if run.steps is not None else str(run.step),
-        f"{run.epoch}/{math.ceil(run.epochs)}" if run.epochs is not None else "",
-        f"{run.images_per_second:.1f}" if run.images_per_second is not None else "",
-        format_duration(run.seconds_left) if run.seconds_left is not None else "",
-        _clock(run.ends),
-        printable(why.partition("\n")[0])[:100],
-    )
+def _why(run: RunStatus) -> str:
+    slow = f"slow: {', '.join(run.stragglers)}" if run.stragglers else ""
+    return "; ".join(filter(None, (run.reason, slow))).partition("\n")[0][:100]
+
+
+def _step(run: RunStatus) -> str:
+    return str(run.step) if run.steps is None else f"{run.step}/{run.steps}"
+
+
+def _epoch(run: RunStatus) -> str:
+    return "" if run.epochs is None else f"{run.epoch}/{math.ceil(run.epochs)}"
+
+
+def _speed(images_per_second: float | None) -> str:
+    return "" if images_per_second is None else f"{images_per_second:.1f}"
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else format_duration(seconds)
 
 
 def _clock(seconds: float | None) -> str:
@@ -148,37 +154,40 @@ def _clock(seconds: float | None) -> str:
         return ""
 
 
-def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+_COLUMNS: tuple[Column[RunStatus], ...] = (
+    Column("run", lambda run: run.run, shown="narrow"),
+    Column("state", lambda run: run.state, shown="narrow"),
+    Column("job", lambda run: run.job, shown="narrow"),
+    Column("step", _step, number=True, shown="narrow"),
+    Column("epoch", _epoch, number=True),
+    Column("images/s", lambda run: run.images_per_second, _speed, number=True),
+    Column("left", lambda run: run.seconds_left, _left, number=True, shown="narrow"),
+    Column("ends", lambda run: run.ends, _clock),
+    Column("why", _why, shown="narrow"),
+)
 
 
-def _watch_plain(runs: Sequence[str], results: Path, seconds: float) -> None:
+def _watch_plain(runs: Sequence[str], results: Path, seconds: float, wide: bool) -> None:
     found = read_status(runs, results)
-    _print(_to_text(found))
+    _print(found, wide)
     while any(run.state in ACTIVE for run in found):
         time.sleep(seconds)
         found = read_status(runs, results)
-        _print("\n" + _to_text(found))
+        print_text("\n")
+        _print(found, wide)
 
 
-def _watch_live(runs: Sequence[str], results: Path, seconds: float) -> None:
-    from rich import box
-    from rich.console import Console
+def _watch_live(runs: Sequence[str], results: Path, seconds: float, wide: bool) -> None:
     from rich.live import Live
-    from rich.table import Table
-    from rich.text import Text
+    from rich.table import Table as Drawing
 
-    def draw(found: Sequence[RunStatus]) -> Table:
-        table = Table(box=box.SIMPLE, caption=f"{datetime.datetime.now():%H:%M:%S}")
-        for heading in _HEADINGS:
-            table.add_column(heading, justify="right" if heading in _RIGHT else "left")
-        for run in found:
-            table.add_row(*map(Text, _cells(run)))
-        return table
+    def draw(found: Sequence[RunStatus]) -> Drawing:
+        drawing = draw_table(make_table(found), wide)
+        drawing.caption = f"{datetime.datetime.now():%H:%M:%S}"
+        return drawing
 
     found = read_status(runs, results)
-    with Live(draw(found), console=Console(), auto_refresh=False) as live:
+    with Live(draw(found), auto_refresh=False) as live:
         while any(run.state in ACTIVE for run in found):
             time.sleep(seconds)
             found = read_status(runs, results)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import click
 import msgspec
 
 from hvdtrain.cli import job_options as job
-from hvdtrain.cli.output import say
+from hvdtrain.cli.output import LateErrors, print_json, print_text, say
 from hvdtrain.errors import InputError
 from hvdtrain.files.fields import require_name
 from hvdtrain.plan.job.chain import jobs_needed, plan_chained
@@ -87,20 +86,22 @@ def command(
         job.explain(plan)
     if dry_run:
         say(f"would submit {describe(submission)}{f', after {after}' if after else ''}")
-        _print(_to_json(submission) if as_json else script)
+        print_json(submission) if as_json else print_text(script)
         return
     say(f"submitting {describe(submission)}")
+    lines = LateErrors()
     submission = submit_chain(
         results,
         submission,
         script,
         environ,
         after=find_last_jobs(after, results),
-        tell=(lambda _: None) if as_json else click.echo,
+        tell=(lambda _: None) if as_json else lines.print_line,
     )
-    if as_json:
-        _print(_to_json(submission))
     say(f"kept in {results / run_id}; see `hvdtrain status {run_id}`")
+    if as_json:
+        print_json(submission)
+    lines.finish()
 
 
 def with_results(request: JobRequest) -> JobRequest:
@@ -164,13 +165,3 @@ def describe(submission: Submission) -> str:
 
 def _ignored(names: list[str]) -> list[str]:
     return [f"{name} is set and would overrule the script: it is left out" for name in names]
-
-
-def _to_json(submission: Submission) -> str:
-    return msgspec.json.format(msgspec.json.encode(submission)).decode() + "\n"
-
-
-def _print(text: str) -> None:
-    # Bytes, because a path may hold letters that the terminal's encoding does not have.
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import click
 import msgspec
 
 from hvdtrain.cli import job_options as job
-from hvdtrain.cli.output import align, say
+from hvdtrain.cli.output import LateErrors, print_json, say
 from hvdtrain.cli.sweep_rows import Entry, batches, plan_row, within_limits
+from hvdtrain.cli.sweep_table import make_table
+from hvdtrain.cli.table_output import print_table, wide_option
 from hvdtrain.errors import InputError
-from hvdtrain.files.fields import printable
 from hvdtrain.names import name_some
 from hvdtrain.plan.job.sweep import Sweep, load_sweep
 from hvdtrain.runs.names import SCRIPT_FILE
@@ -23,10 +23,7 @@ from hvdtrain.slurm.array import render_array
 from hvdtrain.slurm.client import script_environ
 from hvdtrain.slurm.render import render_script
 from hvdtrain.slurm.submitting import submit_array, submit_chain
-from hvdtrain.units import format_walltime
 
-_HEADINGS = ("run", "what", "nodes", "batch", "partition", "jobs", "node-hours", "at most", "state")
-_RIGHT = frozenset({"nodes", "batch", "jobs", "node-hours", "at most"})
 _EXAMPLE = """\b
 Example:
   hvdtrain sweep jobs/sweeps/table-05.toml --data /scratch/imagenet --dry-run
@@ -53,6 +50,7 @@ class RowReport(msgspec.Struct, frozen=True, kw_only=True):
 @click.argument("file", type=click.Path(path_type=Path))
 @job.request_options
 @click.option("--dry-run", is_flag=True, help="Print the list with node-hours; submit nothing.")
+@wide_option
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print the list as JSON.")
 @click.pass_context
 def command(
@@ -61,6 +59,7 @@ def command(
     *,
     file: Path,
     dry_run: bool,
+    wide: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -79,13 +78,17 @@ def command(
     entries = [plan_row(planner, row) for row in rows]
     _say_notes(entries)
     if dry_run:
-        sys.stdout.write(_to_json(entries) if as_json else _to_text(entries))
+        if as_json:
+            print_json([_report(entry) for entry in entries])
+        else:
+            print_table(make_table(entries), wide)
         return
     missing = [entry for entry in entries if not entry.done]
     now = 0
+    lines = LateErrors()
     try:
         for batch in batches(within_limits(missing) if missing else []):
-            _submit(sweep, batch)
+            _submit(sweep, batch, lines)
             now += len(batch)
     finally:
         say(
@@ -94,6 +97,7 @@ def command(
         )
     if now < len(missing):
         say("call the same command again when some of these jobs have ended")
+    lines.finish()
 
 
 def _say_notes(entries: Sequence[Entry]) -> None:
@@ -107,7 +111,7 @@ def _say_notes(entries: Sequence[Entry]) -> None:
         say(f"note: {about}{note}")
 
 
-def _submit(sweep: Sweep, batch: Sequence[Entry]) -> None:
+def _submit(sweep: Sweep, batch: Sequence[Entry], lines: LateErrors) -> None:
     first = batch[0].plan
     results = Path(first.request.results)
     environ, dropped = script_environ(os.environ, first.directives)
@@ -119,7 +123,7 @@ def _submit(sweep: Sweep, batch: Sequence[Entry]) -> None:
             batch[0].submission,
             render_script(first),
             environ,
-            tell=lambda number: click.echo(f"{first.run_id} {number}"),
+            tell=lambda number: lines.print_line(f"{first.run_id} {number}"),
         )
         return
     directives = dict(first.directives)
@@ -140,49 +144,21 @@ def _submit(sweep: Sweep, batch: Sequence[Entry]) -> None:
         members,
         render_array(first.origin.command, directives, scripts),
         environ,
-        lambda submission, number: click.echo(f"{submission.run_id} {number}"),
+        lambda submission, number: lines.print_line(f"{submission.run_id} {number}"),
     )
 
 
-def _to_json(entries: Sequence[Entry]) -> str:
-    reports = [
-        RowReport(
-            run=entry.row.run_id,
-            label=entry.row.label,
-            system=entry.plan.system.name,
-            nodes=entry.submission.nodes,
-            global_batch=entry.submission.global_batch,
-            partition=entry.plan.partition.name,
-            walltime_min=entry.submission.walltime_min,
-            chain=entry.submission.chain,
-            node_hours=entry.node_hours,
-            most_node_hours=entry.most_node_hours,
-            jobs=entry.submission.jobs,
-        )
-        for entry in entries
-    ]
-    return msgspec.json.format(msgspec.json.encode(reports)).decode() + "\n"
-
-
-def _to_text(entries: Sequence[Entry]) -> str:
-    known = [entry.node_hours for entry in entries if entry.node_hours is not None]
-    most = sum(entry.most_node_hours for entry in entries)
-    total = ("total", "", "", "", "", "", f"{sum(known):.0f}" if known else "", f"{most:.0f}", "")
-    return align([_HEADINGS, *map(_cells, entries), total], _RIGHT)
-
-
-def _cells(entry: Entry) -> tuple[str, ...]:
-    submission = entry.submission
-    hours = entry.node_hours
-    jobs = format_walltime(submission.walltime_min)
-    return (
-        entry.row.run_id,
-        printable(entry.row.label),
-        str(submission.nodes),
-        str(submission.global_batch),
-        entry.plan.partition.name,
-        f"{submission.chain} x {jobs}" if submission.chain > 1 else jobs,
-        "" if hours is None else f"{hours:.0f}",
-        f"{entry.most_node_hours:.0f}",
-        f"job {submission.jobs[0]}" if entry.done else "new",
+def _report(entry: Entry) -> RowReport:
+    return RowReport(
+        run=entry.row.run_id,
+        label=entry.row.label,
+        system=entry.plan.system.name,
+        nodes=entry.submission.nodes,
+        global_batch=entry.submission.global_batch,
+        partition=entry.plan.partition.name,
+        walltime_min=entry.submission.walltime_min,
+        chain=entry.submission.chain,
+        node_hours=entry.node_hours,
+        most_node_hours=entry.most_node_hours,
+        jobs=entry.submission.jobs,
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
 from hvdtrain.cli.options import systems_folder, systems_option
+from hvdtrain.cli.output import print_json, print_text
+from hvdtrain.cli.table_output import print_table, wide_option
+from hvdtrain.collect.tables.table import Column, Table
 from hvdtrain.plan.machine.system import System, load_system, system_files
 
 _EXAMPLE = """\b
@@ -20,7 +24,8 @@ Example:
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list, or one system.")
 @systems_option
-def command(name: str | None, as_json: bool, systems_dir: Path | None) -> None:
+@wide_option
+def command(name: str | None, as_json: bool, systems_dir: Path | None, wide: bool) -> None:
     """List the clusters, or show all that is known of one. (?) marks what is unverified.
 
     To correct a fact, copy the file that is named at the end into your own folder and edit it.
@@ -29,24 +34,15 @@ def command(name: str | None, as_json: bool, systems_dir: Path | None) -> None:
     if name is None:
         names = sorted(system_files(folder))
         found = [load_system(each, folder) for each in names]
-        click.echo(_to_json(found) if as_json else _list(found))
+        print_json(found) if as_json else print_table(make_table(found), wide)
     else:
         system = load_system(name, folder)
-        click.echo(_to_json(system) if as_json else show_system(system, folder))
+        print_json(system) if as_json else print_text(show_system(system, folder) + "\n")
 
 
-def _to_json(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value)).decode()
-
-
-def _list(found: list[System]) -> str:
-    rows = [("name", "node", "submit to", "title")]
-    rows += [(system.name, _node(system), _submit_to(system), system.title) for system in found]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
-        for row in rows
-    )
+def make_table(found: Sequence[System]) -> Table[System]:
+    """The clusters, one a row."""
+    return Table(columns=_COLUMNS, rows=tuple(found))
 
 
 def _node(system: System) -> str:
@@ -61,6 +57,14 @@ def _submit_to(system: System) -> str:
 
 def _mark(system: System, *paths: str) -> str:
     return " (?)" if any(path in system.unverified for path in paths) else ""
+
+
+_COLUMNS: tuple[Column[System], ...] = (
+    Column("name", lambda system: system.name, shown="narrow"),
+    Column("node", _node, shown="narrow"),
+    Column("submit to", _submit_to, shown="narrow"),
+    Column("title", lambda system: system.title),
+)
 
 
 def show_system(system: System, folder: Path) -> str:

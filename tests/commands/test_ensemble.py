@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from hvdtrain.collect.tables.formats import format_tables
 from hvdtrain.commands import collapse, ensemble
 from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
 from hvdtrain.runs.ensemble import EnsembleMember
@@ -25,7 +26,7 @@ def test_the_table_is_table_11() -> None:
         evaluation=collapsed,
     )
     made = sample_ensemble((member,), collapsed)
-    assert ensemble.format_table(made).splitlines() == [
+    assert format_tables([ensemble.make_table(made)], "md").splitlines() == [
         "| number   | run            |   loss | top-1 % | top-5 % |",
         "| -------- | -------------- | -----: | ------: | ------: |",
         "| 1        | run            | 1.2835 |   68.33 |   88.71 |",

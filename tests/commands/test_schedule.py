@@ -70,7 +70,7 @@ def test_a_drawing_goes_to_its_file_and_nothing_to_stdout(
     path = tmp_path / f"fig4.{ending}"
     result = invoke(*FIG_4, "--plot", str(path))
     assert result.stdout == ""
-    assert result.stderr == f"wrote {path}\n"
+    assert result.stderr == f"hvdtrain: wrote {path}\n"
     assert path.read_bytes().startswith(magic)
 
 

@@ -146,12 +146,26 @@ def test_the_job_id_is_kept_even_when_it_cannot_be_printed(
     slurm.accept(4711)
 
     def closed(_: object) -> None:
-        raise BrokenPipeError
+        raise SystemExit(1)
 
-    monkeypatch.setattr("hvdtrain.commands.submit.click.echo", closed)
-    with pytest.raises(BrokenPipeError):
+    monkeypatch.setattr("hvdtrain.cli.output.print_text", closed)
+    with pytest.raises(SystemExit):
         command.main([*NODES], standalone_mode=False)
     assert the_run()[1].jobs == ("4711",)
+
+
+def test_a_chain_is_submitted_whole_though_its_ids_cannot_be_printed(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm.accept(11)
+
+    def full(_: object) -> None:
+        raise RunError("standard output cannot be written: No space left on device")
+
+    monkeypatch.setattr("hvdtrain.cli.output.print_text", full)
+    with pytest.raises(RunError, match="No space left"):
+        command.main([*NODES, "--chain", "3"], standalone_mode=False)
+    assert the_run()[1].jobs == ("11", "12", "13")
 
 
 def test_a_chain_is_one_run_of_several_jobs(slurm: FakeSlurm) -> None:

@@ -140,7 +140,14 @@ def _measure_columns(
 
 
 _COLUMNS: tuple[Column[Change], ...] = (
-    *(key_column(field, partial(_key_value, position)) for position, field in enumerate(JOB)),
+    *(
+        key_column(
+            field,
+            partial(_key_value, position),
+            "narrow" if field in ("system", "nodes", "node_batch", "recipe") else "wide",
+        )
+        for position, field in enumerate(JOB)
+    ),
     Column("quantity", lambda change: change.quantity, field="quantity", shown="narrow"),
     *_measure_columns("first", lambda change: change.first),
     *_measure_columns("second", lambda change: change.second),

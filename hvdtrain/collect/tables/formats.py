@@ -48,6 +48,14 @@ def format_tables(tables: Sequence[Table[T]], form: Format) -> str:
     return "\n".join(one(table) for table in tables)
 
 
+def format_plain(table: Table[T]) -> str:
+    """A table in plain text: two spaces between its columns, its notes below."""
+    columns = table.wide_columns
+    lines = _aligned(_cells(table, str), columns)
+    text = "".join("  ".join(line).rstrip() + "\n" for line in lines)
+    return text + "".join(f"{printable(note)}\n" for note in table.notes)
+
+
 def _cells(table: Table[T], escape: Callable[[str], str]) -> list[list[str]]:
     """The headings, then the rows, every text escaped: once, as most stand in many rows."""
     escaped = _Escaped(escape)

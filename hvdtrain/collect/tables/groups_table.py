@@ -73,11 +73,11 @@ def make_groups_table(runs: Iterable[Run], fields: Sequence[Field]) -> Table[Gro
     return Table(columns=(*keys, *_COLUMNS), rows=tuple(make_groups(runs, named)))
 
 
-def key_column(field: Field, value: Callable[[T], Value]) -> Column[T]:
+def key_column(field: Field, value: Callable[[T], Value], shown: Shown = "narrow") -> Column[T]:
     """The column of a field that runs have in common."""
     heading = {"node_batch": "local batch", "global_batch": "global batch"}.get(field, field)
     number = field in ("nodes", "node_batch", "global_batch", "epochs")
-    return Column(heading, value, field=field, number=number, shown="narrow")
+    return Column(heading, value, field=field, number=number, shown=shown)
 
 
 def _key_value(position: int, group: Group) -> Value:

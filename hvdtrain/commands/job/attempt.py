@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import click
 
+from hvdtrain.cli.output import say
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.files.decode import load_json
 from hvdtrain.files.fields import require_name
@@ -80,7 +80,7 @@ def _end(folder: Path, requeue: bool) -> None:
         raise RunError("the job does not requeue itself", f"{in_a_chain}. Otherwise, {by_hand}")
     # Said before: Slurm may end the job, and this process, before it has answered.
     asking = "asking Slurm to put the job back into the queue"
-    print(f"hvdtrain: {asking}, to go on from {from_where}", file=sys.stderr, flush=True)
+    say(f"{asking}, to go on from {from_where}")
     refusal = requeue_job(_job().name)
     if refusal:
         raise RunError(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
+from hvdtrain.cli.output import say
 from hvdtrain.errors import RunError
 from hvdtrain.staging.broadcast import broadcast_data
 from hvdtrain.staging.copy import copy_data, open_data, remove_data, verify_data
@@ -159,7 +159,7 @@ class Teller:
     def say(self, text: str) -> None:
         """A line for people."""
         if self._speaks:
-            print(f"hvdtrain: staging on {socket.gethostname()}: {text}", file=sys.stderr)
+            say(f"staging on {socket.gethostname()}: {text}")
 
 
 @contextlib.contextmanager
