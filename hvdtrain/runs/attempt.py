@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from hvdtrain.errors import RunError
 from hvdtrain.files.atomic import replace_file, run_errors
+from hvdtrain.files.numbers import Count
 from hvdtrain.runs.names import ATTEMPT_FILE, failure_file
 
 MOST_RESTARTS = 3
 """From the same checkpoint."""
 
 
-Count = Annotated[int, Meta(ge=0)]
 
 
 class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from hvdtrain.errors import InputError
+from hvdtrain.files.numbers import NonNegativeFloat, PositiveInt
 from hvdtrain.plan.method.dataset import DatasetInfo
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
@@ -35,7 +36,7 @@ class EnsembleMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     run_id: str
     weights_sha256: str
-    epochs: Annotated[float, Meta(ge=0)]
+    epochs: NonNegativeFloat
     origin: SnapshotOrigin | None = None
     evaluation: EvaluationResult
 
@@ -75,8 +76,8 @@ class Ensemble(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     schema_version: Literal[1] = ENSEMBLE_SCHEMA_VERSION
     kind: Kind
     made: str
-    seconds: Annotated[float, Meta(ge=0)]
-    ranks: Annotated[int, Meta(ge=1)]
+    seconds: NonNegativeFloat
+    ranks: PositiveInt
     model: ModelSpec
     dataset: DatasetInfo
     versions: Versions

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
-from msgspec import Meta
 
-from hvdtrain.runs.record import Count, RankPlacement, ReductionBackend, Seconds, Versions
+from hvdtrain.files.numbers import Count, NonNegativeFloat, PositiveFloat, PositiveInt
+from hvdtrain.runs.record import RankPlacement, ReductionBackend, Versions
 
 SCHEMA_VERSION: Final = 1
-Speed = Annotated[float, Meta(gt=0)]
 Check = Literal["world", "versions", "plan", "data", "allreduce", "affinity"]
 Kind = Literal["compute", "memory"]
 
@@ -23,8 +22,8 @@ class AllreduceTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         seconds: Mean over the repetitions, of the slowest rank; one that is slow is not repeated.
     """
 
-    bytes: Annotated[int, Meta(ge=1)]
-    seconds: Speed
+    bytes: PositiveInt
+    seconds: PositiveFloat
 
     def bus_gb_per_second(self, ranks: int) -> float:
         """What each rank must send and receive in any algorithm, per second: 2 (n - 1) / n."""
@@ -41,8 +40,8 @@ class NodeSpeed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """
 
     host: str
-    gflop_per_second: Speed
-    triad_gb_per_second: Speed
+    gflop_per_second: PositiveFloat
+    triad_gb_per_second: PositiveFloat
 
 
 class SlowNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -56,7 +55,7 @@ class SlowNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     host: str
     what: Kind
-    ratio: Speed
+    ratio: PositiveFloat
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -103,9 +102,9 @@ class Preflight(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     schema_version: Literal[1] = SCHEMA_VERSION
     started: str
-    seconds: Seconds
+    seconds: NonNegativeFloat
     launcher: str
-    ranks: Annotated[int, Meta(ge=1)]
+    ranks: PositiveInt
     hosts: tuple[str, ...]
     versions: Versions
     plan_sha256: str | None

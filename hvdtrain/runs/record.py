@@ -13,17 +13,15 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from hvdtrain.files.numbers import Count, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.plan.method.snapshot import Count as Count
 from hvdtrain.plan.method.snapshot import EvaluationResult as EvaluationResult
-from hvdtrain.plan.method.snapshot import Fraction as Fraction
 
 SCHEMA_VERSION: Final = 1
 
 Kind = Literal["measured", "synthetic", "forecast"]
 Status = Literal["completed", "failed", "interrupted", "diverged"]
 ReductionBackend = Literal["MPI", "CCL", "GLOO", "none"]
-Seconds = Annotated[float, Meta(ge=0)]
 
 
 class Straggler(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,8 +37,8 @@ class Straggler(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     rank: Count
     host: str
-    seconds: Seconds
-    ratio: Annotated[float, Meta(gt=0)]
+    seconds: NonNegativeFloat
+    ratio: PositiveFloat
 
 
 class EpochResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,13 +55,13 @@ class EpochResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         stragglers: Ranks for which the others waited, slowest first.
     """
 
-    epoch: Annotated[int, Meta(ge=1)]
+    epoch: PositiveInt
     steps: Count
-    seconds: Seconds
+    seconds: NonNegativeFloat
     training_loss: float
     learning_rate: float
     evaluation: EvaluationResult | None = None
-    evaluation_seconds: Seconds = 0.0
+    evaluation_seconds: NonNegativeFloat = 0.0
     stragglers: tuple[Straggler, ...] = ()
 
 
@@ -139,7 +137,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     kind: Kind
     status: Status
     started: str
-    seconds: Seconds
+    seconds: NonNegativeFloat
     plan: RunPlan
     versions: Versions
     git_commit: str | None = None
@@ -148,11 +146,11 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     reduction: ReductionBackend
     placement: tuple[RankPlacement, ...] = ()
     steps: Count
-    images_per_second: Seconds | None = None
-    seconds_per_step: Seconds | None = None
+    images_per_second: NonNegativeFloat | None = None
+    seconds_per_step: NonNegativeFloat | None = None
     allreduce_share: Fraction | None = None
     epochs: tuple[EpochResult, ...] = ()
-    rank_seconds: tuple[Seconds, ...] = ()
+    rank_seconds: tuple[NonNegativeFloat, ...] = ()
     corrupt_images: Count = 0
     resumed_at: tuple[Count, ...] = ()
     weights_sha256: str | None = None

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
 import msgspec
-from msgspec import Meta
 
 from hvdtrain.files.decode import load_toml
+from hvdtrain.files.numbers import NonNegativeFloat
 
 FigureNumber = Literal[1, 2, 3, 4]
-Amount = Annotated[float, Meta(ge=0)]
 
 FIGURES: tuple[FigureNumber, ...] = get_args(FigureNumber)
 
@@ -51,9 +50,9 @@ class PaperPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         flag: What in the paper disagrees with it; None: nothing.
     """
 
-    x: Amount
-    x_high: Amount | None = None
-    y: Amount
+    x: NonNegativeFloat
+    x_high: NonNegativeFloat | None = None
+    y: NonNegativeFloat
     bound: Literal["exact", "about", "at_least"] = "exact"
     source: str
     flag: str | None = None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
-Positive = Annotated[int, Meta(ge=1)]
-Amount = Annotated[float, Meta(gt=0)]
-Percent = Annotated[float, Meta(ge=0, le=100)]
+from hvdtrain.files.numbers import Percent, PositiveFloat, PositiveInt
+
 Quantity = Literal[
     "work",
     "snapshot",
@@ -99,19 +97,19 @@ class PaperRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         flag: Values that something in the paper disagrees with.
     """
 
-    row: Positive
+    row: PositiveInt
     work: str | None = None
     snapshot: str | None = None
-    global_batch: Positive | None = None
-    node_batch: Positive | None = None
-    nodes: Positive | None = None
-    sockets: Positive | None = None
-    weight_decay: Amount | None = None
-    collapse_weight_decay: Amount | None = None
+    global_batch: PositiveInt | None = None
+    node_batch: PositiveInt | None = None
+    nodes: PositiveInt | None = None
+    sockets: PositiveInt | None = None
+    weight_decay: PositiveFloat | None = None
+    collapse_weight_decay: PositiveFloat | None = None
     collapse: Literal["yes", "no"] | None = None
-    iterations: Positive | None = None
-    epochs: Positive | None = None
-    loss: Amount | None = None
+    iterations: PositiveInt | None = None
+    epochs: PositiveInt | None = None
+    loss: PositiveFloat | None = None
     top1_percent: Percent | None = None
     top5_percent: Percent | None = None
     top1_percent_8k: Percent | None = None
@@ -119,12 +117,12 @@ class PaperRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     top1_percent_32k: Percent | None = None
     top1_percent_48k: Percent | None = None
     top1_percent_64k: Percent | None = None
-    minutes_to_train: Amount | None = None
-    minutes_to_75_5_percent: Amount | None = None
-    minutes_to_76_percent: Amount | None = None
-    minutes_to_76_5_percent: Amount | None = None
-    images_per_second: Amount | None = None
-    epoch_seconds: Amount | None = None
+    minutes_to_train: PositiveFloat | None = None
+    minutes_to_75_5_percent: PositiveFloat | None = None
+    minutes_to_76_percent: PositiveFloat | None = None
+    minutes_to_76_5_percent: PositiveFloat | None = None
+    images_per_second: PositiveFloat | None = None
+    epoch_seconds: PositiveFloat | None = None
     recipe: str | None = None
     system: str | None = None
     as_printed: tuple[Printed, ...] = ()

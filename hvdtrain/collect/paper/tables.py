@@ -10,8 +10,9 @@ from typing import Literal, get_args
 import msgspec
 
 from hvdtrain.collect.paper.column import PaperColumn
-from hvdtrain.collect.paper.row import PaperRow, Positive, Quantity
+from hvdtrain.collect.paper.row import PaperRow, Quantity
 from hvdtrain.files.decode import load_toml
+from hvdtrain.files.numbers import PositiveInt
 
 TableNumber = Literal[
     "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII"
@@ -62,7 +63,7 @@ class PaperTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     title: str
     section: str
     system: str | None = None
-    sockets_per_node: Positive | None = None
+    sockets_per_node: PositiveInt | None = None
     column: tuple[PaperColumn, ...]
     row: tuple[PaperRow, ...]
 

@@ -9,10 +9,7 @@ from msgspec import Meta
 
 from hvdtrain.files.decode import FieldError
 from hvdtrain.files.fields import Line
-
-Positive = Annotated[int, Meta(ge=1, le=10_000_000)]
-Seconds = Annotated[float, Meta(ge=0, le=1e6)]
-Share = Annotated[float, Meta(ge=0, le=1)]
+from hvdtrain.files.numbers import Fraction, WrittenPositiveInt, WrittenSeconds
 
 BACKWARD_SHARE = 2 / 3
 """Of the computation: the backward pass multiplies twice where the forward pass does once."""
@@ -34,10 +31,10 @@ class Ring(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         section_nodes: Nodes up to which nothing is shared.
     """
 
-    hop_seconds: Seconds = 0.0
-    transfer_seconds: Seconds = 0.0
-    crowding_seconds: Seconds = 0.0
-    section_nodes: Positive = 1
+    hop_seconds: WrittenSeconds = 0.0
+    transfer_seconds: WrittenSeconds = 0.0
+    crowding_seconds: WrittenSeconds = 0.0
+    section_nodes: WrittenPositiveInt = 1
 
     def seconds(self, nodes: int) -> float:
         """Seconds of one allreduce over so many nodes; 0 on one."""
@@ -77,12 +74,12 @@ class StepTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     image_seconds: Annotated[float, Meta(gt=0, le=1e6)]
-    fixed_seconds: Seconds
-    overlap: Share = 0.0
+    fixed_seconds: WrittenSeconds
+    overlap: Fraction = 0.0
     ring: Ring
-    error: Share
-    fitted_nodes: tuple[Positive, Positive]
-    fitted_batch: tuple[Positive, Positive]
+    error: Fraction
+    fitted_nodes: tuple[WrittenPositiveInt, WrittenPositiveInt]
+    fitted_batch: tuple[WrittenPositiveInt, WrittenPositiveInt]
     source: Line
 
     def __post_init__(self) -> None:

@@ -17,10 +17,9 @@ from hvdtrain.files.fields import (
     require_name,
     require_word,
 )
+from hvdtrain.files.numbers import Epochs, WrittenPositiveInt
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.units import parse_walltime_min
-
-Positive = Annotated[int, Meta(ge=1, le=10_000_000)]
 
 # Directives that the plan decides. Setting one is another way to give its option.
 _OPTION_OF = {
@@ -71,13 +70,13 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """
 
     system: str = "stampede2-knl"
-    nodes: Positive | None = None
+    nodes: WrittenPositiveInt | None = None
     partition: str | None = None
-    ranks_per_node: Positive | None = None
-    node_batch: Positive = 32
-    accumulate: Positive = 1
+    ranks_per_node: WrittenPositiveInt | None = None
+    node_batch: WrittenPositiveInt = 32
+    accumulate: WrittenPositiveInt = 1
     recipe: str | None = None
-    epochs: Annotated[float, Meta(gt=0, le=10000)] | None = None
+    epochs: Epochs | None = None
     model: ModelSpec = ModelSpec()
     data: str | None = None
     walltime: str | None = None

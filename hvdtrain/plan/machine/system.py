@@ -11,12 +11,11 @@ from msgspec import Meta
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import load_toml
 from hvdtrain.files.fields import DirectiveName, Folder, Line, Module, Name, Word, unknown_name
+from hvdtrain.files.numbers import WrittenCount, WrittenPositiveInt
 from hvdtrain.plan.forecast.step_time import StepTime
 from hvdtrain.resources import resource_folder
 from hvdtrain.units import format_walltime
 
-Positive = Annotated[int, Meta(ge=1, le=10_000_000)]
-Count = Annotated[int, Meta(ge=0, le=10_000_000)]
 Launcher = Literal["ibrun", "srun", "mpirun"]
 MpiFamily = Literal["intel", "openmpi", "mpich"]
 StageBy = Literal["parallel-read", "sbcast"]
@@ -48,8 +47,8 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     numa_per_socket: Annotated[int, Meta(ge=1, le=64)] = 1
     numbering: Literal["block", "interleaved", "detect"]
     avx512: Literal["full", "partial", "none"]
-    memory_gb: Positive
-    local_gb: Count = 0
+    memory_gb: WrittenPositiveInt
+    local_gb: WrittenCount = 0
     staging: Folder = "/dev/shm"
 
     @property
@@ -67,8 +66,8 @@ class Cores(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         source: Where these numbers come from.
     """
 
-    ranks_per_node: Positive = 1
-    comm_cores: Count
+    ranks_per_node: WrittenPositiveInt = 1
+    comm_cores: WrittenCount
     source: Line
 
 
@@ -90,10 +89,10 @@ class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     name: Word
     partition: Word | None = None
     qos: Word | None = None
-    min_nodes: Positive = 1
-    max_nodes: Positive
-    max_walltime_min: Positive
-    max_jobs: Positive | None = None
+    min_nodes: WrittenPositiveInt = 1
+    max_nodes: WrittenPositiveInt
+    max_walltime_min: WrittenPositiveInt
+    max_jobs: WrittenPositiveInt | None = None
     auto: bool = True
     note: Line = ""
 
@@ -139,7 +138,7 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     account_required: bool = False
     requeue: bool = True
     stage_by: StageBy = "parallel-read"
-    max_array_tasks: Positive = 1001
+    max_array_tasks: WrittenPositiveInt = 1001
 
 
 class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -24,12 +24,10 @@ from __future__ import annotations
 
 import bisect
 import math
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
-Rate = Annotated[float, Meta(ge=0)]
+from hvdtrain.files.numbers import NonNegativeFloat, PositiveFloat
 
 
 class Polynomial(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,9 +39,9 @@ class Polynomial(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         power: Exponent, above 0.
     """
 
-    start_lr: Rate
-    end_lr: Rate
-    power: Annotated[float, Meta(gt=0)] = 1.0
+    start_lr: NonNegativeFloat
+    end_lr: NonNegativeFloat
+    power: PositiveFloat = 1.0
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate at a step of a segment of that many."""
@@ -59,8 +57,8 @@ class Cosine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         end_lr: Learning rate one step after the last.
     """
 
-    start_lr: Rate
-    end_lr: Rate
+    start_lr: NonNegativeFloat
+    end_lr: NonNegativeFloat
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate at a step of a segment of that many."""
@@ -77,8 +75,8 @@ class PiecewiseConstant(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         boundaries: The segment's own steps that are the first with a new rate, ascending.
     """
 
-    start_lr: Rate
-    factor: Annotated[float, Meta(gt=0)]
+    start_lr: NonNegativeFloat
+    factor: PositiveFloat
     boundaries: tuple[int, ...]
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
+
+from hvdtrain.files.numbers import PositiveInt
 
 DataKind = Literal["synthetic", "folders", "tfrecords"]
 
@@ -12,8 +14,6 @@ IMAGENET_TRAIN_IMAGES = 1_281_167
 IMAGENET_VALIDATION_IMAGES = 50_000
 IMAGENET_CLASSES = 1000
 """ImageNet-1K. The paper rounds the training images to 1.28 million. Source: Section IV-A."""
-
-Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class DataSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,7 +40,7 @@ class DatasetInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             where the folder is. Empty when the files were not seen.
     """
 
-    train_images: Count
-    validation_images: Count
-    classes: Count
+    train_images: PositiveInt
+    validation_images: PositiveInt
+    classes: PositiveInt
     fingerprint: str = ""

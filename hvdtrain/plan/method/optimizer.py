@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
-from msgspec import Meta
 
-Momentum = Annotated[float, Meta(ge=0, lt=1)]
-Positive = Annotated[float, Meta(gt=0, le=1000)]
-Small = Annotated[float, Meta(ge=0, le=1)]
+from hvdtrain.files.numbers import Fraction, FractionBelowOne, PositiveFactor
 
 
 class SgdSpec(
@@ -27,7 +22,7 @@ class SgdSpec(
         nesterov: Whether the step looks ahead along the momentum.
     """
 
-    momentum: Momentum = 0.9
+    momentum: FractionBelowOne = 0.9
     nesterov: bool = False
 
 
@@ -47,9 +42,9 @@ class LarsSpec(
         epsilon: Added to the denominator of the ratio.
     """
 
-    momentum: Momentum = 0.9
-    trust: Positive = 0.001
-    epsilon: Small = 0.0
+    momentum: FractionBelowOne = 0.9
+    trust: PositiveFactor = 0.001
+    epsilon: Fraction = 0.0
 
 
 class LambSpec(
@@ -72,11 +67,11 @@ class LambSpec(
             length. The authors' own ResNet-50 runs took 1.0.
     """
 
-    beta1: Momentum = 0.9
-    beta2: Momentum = 0.999
-    epsilon: Small = 1e-6
+    beta1: FractionBelowOne = 0.9
+    beta2: FractionBelowOne = 0.999
+    epsilon: Fraction = 1e-6
     bias_correction: bool = True
-    clip_norm: Positive | None = None
+    clip_norm: PositiveFactor | None = None
 
 
 OptimizerSpec = SgdSpec | LarsSpec | LambSpec

@@ -11,10 +11,8 @@ from msgspec import Meta
 
 from hvdtrain.files.decode import FieldError
 from hvdtrain.files.fields import Line
+from hvdtrain.files.numbers import Epochs, LearningRate, PositiveFactor
 from hvdtrain.plan.method.curves import Cosine, Curve, PiecewiseConstant, Polynomial
-
-Rate = Annotated[float, Meta(ge=0, le=1000)]
-Epochs = Annotated[float, Meta(gt=0, le=10000)]
 
 
 class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,9 +43,9 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     steps: Annotated[int, Meta(ge=1, le=10**9)] | None = None
     begin: Annotated[float, Meta(ge=0, le=10000)] | None = None
     curve: Literal["linear", "polynomial", "cosine", "constant", "steps", "re-warm"] = "polynomial"
-    start: Rate | Literal["base", "previous"] = "previous"
-    end: Rate | None = None
-    factor: Annotated[float, Meta(gt=0, le=1000)] | None = None
+    start: LearningRate | Literal["base", "previous"] = "previous"
+    end: LearningRate | None = None
+    factor: PositiveFactor | None = None
     power: Annotated[float, Meta(gt=0, le=10)] = 1.0
     at: tuple[Epochs, ...] = ()
     weight_decay: Annotated[float, Meta(ge=0, le=10)]

@@ -12,8 +12,9 @@ from msgspec import Meta
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import FieldError, load_toml
 from hvdtrain.files.fields import Line, unknown_name
+from hvdtrain.files.numbers import Epochs, FractionBelowOne
 from hvdtrain.plan.method.optimizer import OptimizerSpec, SgdSpec
-from hvdtrain.plan.method.phase import Epochs, Phase, round_steps
+from hvdtrain.plan.method.phase import Phase, round_steps
 from hvdtrain.plan.method.scaling_rules import Scaling
 from hvdtrain.plan.method.schedule import Schedule, Segment
 from hvdtrain.resources import resource_folder
@@ -45,7 +46,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     source: Line
     total_epochs: Epochs | None = None
     optimizer: OptimizerSpec = SgdSpec()
-    label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    label_smoothing: FractionBelowOne = 0.0
     average_decay: Annotated[float, Meta(gt=0, lt=1)] | None = None
     scaling: Scaling = Scaling()
     phase: Annotated[tuple[Phase, ...], Meta(min_length=1)]

@@ -8,13 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from hvdtrain.errors import InputError
+from hvdtrain.files.numbers import PositiveInt
 from hvdtrain.plan.method.dataset import DatasetInfo, DataSource
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.recipe import Recipe, make_schedule, stretch_recipe
 from hvdtrain.plan.method.schedule import Schedule
 from hvdtrain.plan.method.snapshot import SnapshotOrigin
-
-Positive = Annotated[int, Meta(ge=1)]
 
 
 class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,16 +38,16 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """
 
     system: str
-    nodes: Positive
-    ranks_per_node: Positive
-    rank_batch: Positive
-    accumulate: Positive = 1
+    nodes: PositiveInt
+    ranks_per_node: PositiveInt
+    rank_batch: PositiveInt
+    accumulate: PositiveInt = 1
     recipe: Recipe
     model: ModelSpec
     source: DataSource
     dataset: DatasetInfo
-    steps_per_epoch: Positive
-    stop_after_steps: Positive | None = None
+    steps_per_epoch: PositiveInt
+    stop_after_steps: PositiveInt | None = None
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
     origin: SnapshotOrigin | None = None
 

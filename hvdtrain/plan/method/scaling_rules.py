@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from hvdtrain.files.decode import FieldError
-
-PositiveRate = Annotated[float, Meta(gt=0, le=1000)]
+from hvdtrain.files.numbers import PositiveFactor, PositiveInt
 
 
 class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,10 +33,10 @@ class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """
 
     rule: Literal["linear", "sqrt", "legw", "fixed-peak"] = "linear"
-    base_lr: PositiveRate = 0.1
-    base_batch: Annotated[int, Meta(ge=1)] = 256
-    max_peak_lr: PositiveRate | None = None
-    peak_lr: PositiveRate | None = None
+    base_lr: PositiveFactor = 0.1
+    base_batch: PositiveInt = 256
+    max_peak_lr: PositiveFactor | None = None
+    peak_lr: PositiveFactor | None = None
 
     def __post_init__(self) -> None:
         fixed = self.rule == "fixed-peak"

@@ -14,11 +14,10 @@ A schedule is a row of segments; each sees its own steps, counted from 0.
 from __future__ import annotations
 
 import itertools
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
+from hvdtrain.files.numbers import NonNegativeFloat, PositiveInt
 from hvdtrain.plan.method.curves import Curve
 
 
@@ -35,9 +34,9 @@ class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """
 
     name: str
-    steps: Annotated[int, Meta(ge=1)]
+    steps: PositiveInt
     curve: Curve
-    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
+    weight_decay: NonNegativeFloat = 0.0
     augment: bool = True
     snapshot: bool = False
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
-from msgspec import Meta
 
-Count = Annotated[int, Meta(ge=0)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
+from hvdtrain.files.numbers import Count, Fraction, PositiveInt
 
 
 class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,6 +36,6 @@ class SnapshotOrigin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """
 
     run_id: str
-    snapshot: Annotated[int, Meta(ge=1)]
-    step: Annotated[int, Meta(ge=1)]
+    snapshot: PositiveInt
+    step: PositiveInt
     evaluation: EvaluationResult

@@ -31,11 +31,12 @@ from msgspec import Meta
 from numpy.lib.format import write_array
 
 from hvdtrain.files.atomic import remove_leftovers, replacing, run_errors
+from hvdtrain.files.numbers import Count, NonNegativeFloat
 from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.plan.method.snapshot import Count, EvaluationResult
+from hvdtrain.plan.method.snapshot import EvaluationResult
 from hvdtrain.runs.folder import START_AGAIN
 from hvdtrain.runs.plan_diff import plan_changes
-from hvdtrain.runs.record import EpochResult, Seconds
+from hvdtrain.runs.record import EpochResult
 from hvdtrain.train.clock import ClockState
 
 KEPT_CHECKPOINTS = 2
@@ -86,9 +87,9 @@ class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     step: Count
     epochs: tuple[EpochResult, ...]
     losses: tuple[float, ...]
-    epoch_seconds: Seconds
-    training_seconds: Seconds
-    run_seconds: Seconds
+    epoch_seconds: NonNegativeFloat
+    training_seconds: NonNegativeFloat
+    run_seconds: NonNegativeFloat
     started: str
     resumed_at: tuple[Count, ...]
     names: tuple[str, ...]
