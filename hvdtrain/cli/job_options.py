@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from hvdtrain.cli.options import option_group, systems_folder, systems_option
+from hvdtrain.cli.output import tell
+from hvdtrain.errors import InputError
 from hvdtrain.files.decode import load_toml
 from hvdtrain.files.fields import require_line
 from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
@@ -171,6 +175,23 @@ def make_request(planner: Planner, job_file: Path | None) -> JobRequest:
     return planner.override(request)
 
 
+def with_whole_path(request: JobRequest) -> JobRequest:
+    """The request with the whole path of its results: the job may start in another folder.
+
+    Raises:
+        InputError: The path is relative to a working folder that has been removed.
+    """
+    try:
+        return msgspec.structs.replace(request, results=os.path.abspath(request.results))
+    except FileNotFoundError:
+        raise InputError(
+            "--results",
+            request.results,
+            "a whole path, as the working folder has been removed",
+            "change to a folder that exists",
+        ) from None
+
+
 def explain(plan: JobPlan) -> None:
     """The plan as a table, for people."""
     from rich import box
@@ -183,7 +204,10 @@ def explain(plan: JobPlan) -> None:
     table = Table(show_header=False, box=box.SIMPLE)
     for label, text in describe_job(plan):
         table.add_row(Text(label, style="bold"), Text(text))
-    Console(stderr=True).print(table)
+    console = Console(stderr=True)
+    with console.capture() as captured:
+        console.print(table)
+    tell(captured.get())
 
 
 def _own_path() -> str:

@@ -102,17 +102,20 @@ class LateErrors:
 
 def say(text: str) -> None:
     """A line for people, on stderr, without anything in it that a terminal would obey."""
-    _say(printable(text))
+    tell(f"hvdtrain: {printable(text)}\n")
 
 
 def say_error(error: HvdtrainError) -> None:
     """An error for people, on stderr: what is wrong, and in a second line what to do."""
-    _say("\n".join(map(printable, str(error).split("\n"))))
+    lines = map(printable, str(error).split("\n"))
+    tell("hvdtrain: " + "\n".join(lines) + "\n")
 
 
-def _say(text: str) -> None:
+def tell(text: str) -> None:
+    """Text for people, on stderr, as it is: whole lines, printable already."""
     try:
-        print(f"hvdtrain: {text}", file=sys.stderr, flush=True)
+        sys.stderr.write(text)
+        sys.stderr.flush()
     except OSError:
         # A note that nobody can be given is no reason to withhold the product.
         _drop(sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from hvdtrain.cli.job_options import Planner
+from hvdtrain.cli.job_options import Planner, with_whole_path
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.job.chain import jobs_needed, plan_chained
 from hvdtrain.plan.job.job_plan import JobPlan
@@ -56,10 +55,8 @@ def plan_row(planner: Planner, row: SweepRow) -> Entry:
         InputError: It is not possible, or a run of its name was something else.
         RunError: It is not known whether it was submitted.
     """
-    request = planner.override(row.request)
-    request = msgspec.structs.replace(
-        request, job_name=row.run_id, results=os.path.abspath(request.results)
-    )
+    request = with_whole_path(planner.override(row.request))
+    request = msgspec.structs.replace(request, job_name=row.run_id)
     try:
         plan = planner.plan(request)
     except InputError as error:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from hvdtrain.cli.output import print_json
+from hvdtrain.cli.output import print_json, say_error, tell
 from hvdtrain.commands.train import command as train
-from hvdtrain.files.fields import require_name
+from hvdtrain.errors import RunError
+from hvdtrain.files.fields import printable, require_name
 from hvdtrain.runs.preflight import Preflight
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _SHOWN_RANKS = 16
 _EXAMPLE = """\b
@@ -70,48 +68,42 @@ command.params = [*train.params, *command.params]
 
 def show_report(report: Preflight) -> None:
     """The report for people, on stderr."""
-    from rich.console import Console
-
-    console = Console(stderr=True, width=None if sys.stderr.isatty() else 120, highlight=False)
     _say(
-        console,
         f"preflight: {_count(report.ranks, 'rank')} on {_count(len(report.hosts), 'node')}, "
         f"started by {report.launcher}; "
-        f"{report.seconds:.0f} s",
+        f"{report.seconds:.0f} s"
     )
-    _show_allreduce(console, report)
-    _show_speed(console, report)
-    _show_placement(console, report)
+    _show_allreduce(report)
+    _show_speed(report)
+    _show_placement(report)
     for slow in report.slow:
         _say(
-            console,
             f"slow node: {slow.host}: {slow.what} takes {slow.ratio:.2f} times the median of the "
-            "others",
+            "others"
         )
     for fault in report.faults:
-        _say(console, f"hvdtrain: {fault.check}: {fault.text}\n  fix: {fault.fix}")
+        say_error(RunError(f"{fault.check}: {fault.text}", fault.fix))
     if report.exclude:
-        _say(console, f"for the next job: sbatch {report.exclude}")
-    _say(console, "preflight: no training" if report.faults else "preflight: fine")
+        _say(f"for the next job: sbatch {report.exclude}")
+    _say("preflight: no training" if report.faults else "preflight: fine")
 
 
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
+def _say(text: str) -> None:
+    tell(f"{printable(text)}\n")
 
 
-def _show_allreduce(console: Console, report: Preflight) -> None:
+def _show_allreduce(report: Preflight) -> None:
     if not report.allreduce:
         return
-    _say(console, f"allreduce over {report.reduction}: {report.algorithm}")
+    _say(f"allreduce over {report.reduction}: {report.algorithm}")
     for point in report.allreduce:
         _say(
-            console,
             f"  {_size(point.bytes):>7}  {point.seconds * 1e3:9.2f} ms  "
-            f"{point.bus_gb_per_second(report.ranks):7.3f} GB/s",
+            f"{point.bus_gb_per_second(report.ranks):7.3f} GB/s"
         )
 
 
-def _show_speed(console: Console, report: Preflight) -> None:
+def _show_speed(report: Preflight) -> None:
     compute = sorted(node.gflop_per_second for node in report.nodes)
     memory = sorted(node.triad_gb_per_second for node in report.nodes)
     for what, speeds, unit in (
@@ -122,21 +114,21 @@ def _show_speed(console: Console, report: Preflight) -> None:
         text = f"{what + ', per node':<24}{middle:.3g} {unit}"
         if len(speeds) > 1:
             text += f" (median of {speeds[0]:.3g} to {speeds[-1]:.3g})"
-        _say(console, text)
+        _say(text)
 
 
-def _show_placement(console: Console, report: Preflight) -> None:
+def _show_placement(report: Preflight) -> None:
     if not report.placement:
-        _say(console, "no core map (HVDTRAIN_COMPUTE_CPUS): the threads were not attested")
+        _say("no core map (HVDTRAIN_COMPUTE_CPUS): the threads were not attested")
         return
     attested = "attested" if report.attested else "not attested"
-    _say(console, f"where the threads may run, by the kernel's word ({attested}):")
+    _say(f"where the threads may run, by the kernel's word ({attested}):")
     for place in report.placement[:_SHOWN_RANKS]:
         text = f"  rank {place.rank} on {place.host}: compute {place.compute}"
         text += f"; communication {place.communication}; Horovod {place.horovod}"
-        _say(console, text + (f"; data {place.data}" if place.data else ""))
+        _say(text + (f"; data {place.data}" if place.data else ""))
     if len(report.placement) > _SHOWN_RANKS:
-        _say(console, f"  and {len(report.placement) - _SHOWN_RANKS} more in preflight.json")
+        _say(f"  and {len(report.placement) - _SHOWN_RANKS} more in preflight.json")
 
 
 def _size(count: int) -> str:

@@ -17,7 +17,6 @@ from hvdtrain.errors import InputError
 from hvdtrain.files.fields import require_name
 from hvdtrain.plan.job.chain import jobs_needed, plan_chained
 from hvdtrain.plan.job.job_plan import JobPlan
-from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.runs.folder import find_submission, free_run_id
 from hvdtrain.runs.state import is_job_of
 from hvdtrain.runs.submission import MOST_JOBS, Submission, make_submission
@@ -70,7 +69,7 @@ def command(
     nothing is left.
     """
     planner = job.make_planner(ctx, **options)
-    request = with_results(job.make_request(planner, job_file))
+    request = job.with_whole_path(job.make_request(planner, job_file))
     plan = planner.plan(request)
     plan = check_chain(plan, chain)
     results = Path(plan.request.results)
@@ -102,11 +101,6 @@ def command(
     if as_json:
         print_json(submission)
     lines.finish()
-
-
-def with_results(request: JobRequest) -> JobRequest:
-    """The request with the whole path of its results: the job may start in another folder."""
-    return msgspec.structs.replace(request, results=os.path.abspath(request.results))
 
 
 def check_chain(plan: JobPlan, chain: int | None) -> JobPlan:

@@ -13,7 +13,9 @@ import pytest
 
 import hvdtrain.commands
 from hvdtrain.cli import output
+from hvdtrain.cli.job_options import with_whole_path
 from hvdtrain.errors import InputError, RunError
+from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.resources import resource_folder
 from tests.collect.records import evaluated, make_record, write_record
 
@@ -107,10 +109,12 @@ def test_a_reader_that_has_ended_is_no_error(words: str, results: Path) -> None:
 
 @pytest.mark.parametrize("redirection", ["2>&-", "2> /dev/full", "<&- 2>&-"])
 def test_notes_never_reach_stdout(redirection: str, results: Path) -> None:
-    done = run(RENDER, results, redirection)
+    done = run(f"{RENDER} --explain", results, redirection)
     assert done.returncode == 0
     assert done.stdout.startswith("#!/bin/bash")
-    assert done.stdout == run(RENDER, results).stdout
+    told = run(f"{RENDER} --explain", results)
+    assert done.stdout == told.stdout
+    assert "note: " in told.stderr
 
 
 def test_wrong_input_without_stderr_is_still_exit_2(results: Path) -> None:
@@ -125,6 +129,18 @@ def test_a_closed_stdout_is_no_matter_to_what_prints_nothing(results: Path, tmp_
     done = run(f"report {results} -o {page}", results, ">&-")
     assert done.returncode == 0, done.stderr
     assert page.read_text().endswith("</html>")
+
+
+def test_a_working_folder_that_was_removed_is_wrong_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(InputError, match="working folder has been removed"):
+        with_whole_path(JobRequest())
+    whole = JobRequest(results="/scratch/results")
+    assert with_whole_path(whole) == whole
 
 
 @pytest.mark.slow
