@@ -20,8 +20,6 @@ MOST_RESTARTS = 3
 """From the same checkpoint."""
 
 
-
-
 class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One start of a run.
 
