@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 from dataclasses import dataclass
+from typing import NoReturn
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from hvdtrain import __version__
-from hvdtrain.cli.output import say_error, standard_streams
+from hvdtrain.cli.output import say, say_error, standard_streams
 from hvdtrain.errors import HvdtrainError
+
+# What a shell gives a program that SIGINT has ended: 128 and the number of the signal.
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -21,29 +26,40 @@ class Entry:
     summary: str
 
 
-COMMANDS = {
-    "render-job": Entry("render_job", "Print the Slurm script of a run."),
-    "submit": Entry("submit", "Submit a run to Slurm."),
-    "sweep": Entry("sweep", "Submit many runs: a matrix of options from a file."),
-    "status": Entry("status", "Show how far all runs are."),
-    "cancel": Entry("cancel", "Cancel the jobs of a run."),
-    "systems": Entry("systems", "List the clusters, or show one."),
-    "cores": Entry("cores", "Draw the core map of a node."),
-    "schedule": Entry("schedule", "Show or draw the learning rate of a recipe."),
-    "predict": Entry("predict", "Forecast how long a run will take."),
-    "dry-run": Entry("dry_run", "Train for a few steps on this machine."),
-    "preflight": Entry("preflight", "Check the ranks and their nodes before a training."),
-    "train": Entry("train", "What every rank runs."),
-    "attempt": Entry("job.attempt", "What a job does before and after its ranks."),
-    "collapse": Entry("collapse", "Make models of an ensemble from a run's snapshots."),
-    "ensemble": Entry("ensemble", "Average the predictions of the models of runs."),
-    "stage": Entry("job.stage", "Copy training data to the nodes."),
-    "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),
-    "collect": Entry("collect", "Print the paper's tables from the records of runs."),
-    "plot": Entry("plot", "Draw the paper's figures, with your runs over them."),
-    "report": Entry("report", "Write one page of HTML about all runs, or show it live."),
-    "doctor": Entry("doctor", "Check the installation and this machine."),
+SECTIONS = {
+    "Plan": {
+        "render-job": Entry("render_job", "Print the Slurm script of a run."),
+        "predict": Entry("predict", "Forecast how long a run will take."),
+        "cores": Entry("cores", "Draw the core map of a node."),
+        "schedule": Entry("schedule", "Show or draw the learning rate of a recipe."),
+        "systems": Entry("systems", "List the clusters, or show one."),
+    },
+    "Submit and watch": {
+        "submit": Entry("submit", "Submit a run to Slurm."),
+        "sweep": Entry("sweep", "Submit many runs: a matrix of options from a file."),
+        "status": Entry("status", "Show how far all runs are."),
+        "cancel": Entry("cancel", "Cancel the jobs of a run."),
+    },
+    "Train": {
+        "dry-run": Entry("dry_run", "Train for a few steps on this machine."),
+        "train": Entry("train", "Train as one rank: mpirun, srun or ibrun start it."),
+        "collapse": Entry("collapse", "Make models of an ensemble from a run's snapshots."),
+        "ensemble": Entry("ensemble", "Average the predictions of the models of runs."),
+        "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),
+        "doctor": Entry("doctor", "Check the installation and this machine."),
+    },
+    "Results": {
+        "collect": Entry("collect", "Print the paper's tables from the records of runs."),
+        "plot": Entry("plot", "Draw the paper's figures, with your runs over them."),
+        "report": Entry("report", "Write one page of HTML about all runs, or show it live."),
+    },
+    "Inside a job": {
+        "preflight": Entry("preflight", "Check the ranks and their nodes before a training."),
+        "stage": Entry("job.stage", "Copy training data to the nodes."),
+        "attempt": Entry("job.attempt", "Count a job's restarts, and requeue it."),
+    },
 }
+COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
 class LazyGroup(click.Group):
@@ -62,10 +78,25 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was named; an error of its options says which command it was."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            name = ctx.invoked_subcommand
+            command = self.get_command(ctx, name) if name else None
+            if error.ctx is None and command is not None:
+                error.ctx = click.Context(command, parent=ctx, info_name=name)
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table for `--help`, from the summaries: nothing is imported."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+        """The tables for `--help`, from the summaries: nothing is imported."""
+        width = max(map(len, COMMANDS))
+        for title, entries in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name.ljust(width), entry.summary) for name, entry in entries.items()]
+                )
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -80,10 +111,29 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 ran and failed, 2 wrong input."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 ran and failed, 2 wrong input, 130 ended by Ctrl-C.
+    """
     try:
         with standard_streams():
-            cli.main(standalone_mode=True)
-    except HvdtrainError as error:
-        say_error(error)
+            sys.exit(cli.main(prog_name="hvdtrain", standalone_mode=False))
+    except NoArgsIsHelpError as error:
+        error.show()
         sys.exit(error.exit_code)
+    except click.UsageError as error:
+        from hvdtrain.cli.usage import explain_usage  # start-up time counts
+
+        _fail(explain_usage(error))
+    except HvdtrainError as error:
+        _fail(error)
+    except click.Abort as abort:
+        # Click turns Ctrl-C into the same as a question that was answered with no.
+        interrupted = isinstance(abort.__cause__, KeyboardInterrupt)
+        say("ended by Ctrl-C" if interrupted else "nothing done")
+        sys.exit(INTERRUPTED if interrupted else 1)
+
+
+def _fail(error: HvdtrainError) -> NoReturn:
+    say_error(error)
+    sys.exit(error.exit_code)
