@@ -12,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 
+from hvdtrain.cli.completion import complete_job_file, complete_recipe, complete_system
 from hvdtrain.cli.options import option_group, systems_folder, systems_option
 from hvdtrain.cli.output import tell
 from hvdtrain.errors import InputError
@@ -25,7 +26,11 @@ _WORDS = "hvdtrain.words"
 
 _REQUEST = (
     click.option("--nodes", type=int, help="Nodes of the job."),
-    click.option("--system", help="The cluster: see `hvdtrain systems`. Default: stampede2-knl."),
+    click.option(
+        "--system",
+        shell_complete=complete_system,
+        help="The cluster: see `hvdtrain systems`. Default: stampede2-knl.",
+    ),
     click.option("--partition", help="Default: the first that the job fits into."),
     click.option("--ranks-per-node", type=int, help="MPI ranks on a node. Default: the system's."),
     click.option("--comm-cores", type=int, help="Cores of a node that only communicate."),
@@ -39,6 +44,7 @@ _REQUEST = (
     ),
     click.option(
         "--recipe",
+        shell_complete=complete_recipe,
         help="A name or a TOML file. Default: linear-90, or large-batch-100 from a batch of "
         "16384 on.",
     ),
@@ -90,6 +96,7 @@ _ONE_JOB = (
         "--job",
         "job_file",
         type=click.Path(path_type=Path),
+        shell_complete=complete_job_file,
         help="TOML file with these options; the command line overrides it.",
     ),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from hvdtrain.cli.completion import complete_run
 from hvdtrain.cli.output import LateErrors, say
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.files.fields import require_name
@@ -27,7 +28,7 @@ Example:
 
 
 @click.command("cancel", epilog=_EXAMPLE)
-@click.argument("names", nargs=-1, metavar="[RUN|JOB]...")
+@click.argument("names", nargs=-1, metavar="[RUN|JOB]...", shell_complete=complete_run)
 @click.option("--all", "everything", is_flag=True, help="The jobs of all runs in the folder.")
 @click.option("--yes", is_flag=True, help="Do not ask before --all.")
 @click.option(

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import click
 
+from hvdtrain.cli.completion import complete_run
 from hvdtrain.cli.output import print_text, say
 from hvdtrain.cli.readable_runs import readable_ensembles, readable_runs, refuse_skipped
 from hvdtrain.cli.table_output import draw_tables, is_terminal, wide_option
@@ -60,6 +61,7 @@ from hvdtrain.runs.store import Malformed, find_record
 @click.option(
     "--mllog",
     metavar="RUN",
+    shell_complete=complete_run,
     help="Print the MLPerf log of one run, by the name of its folder; nothing else.",
 )
 @click.option(
@@ -69,6 +71,7 @@ from hvdtrain.runs.store import Malformed, find_record
     help="md, latex and html for people; csv and json with every value, unrounded. Default: drawn "
     "to its width on a terminal, md elsewhere.",
 )
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @wide_option
 @click.option(
     "--output",
@@ -84,6 +87,7 @@ def command(
     mllog: str | None,
     form: Format | None,
     wide: bool,
+    as_json: bool,
     output: Path | None,
 ) -> None:
     """Print the table of all runs in the folder RESULTS, or the paper's tables with them.
@@ -117,6 +121,8 @@ def command(
         tables = [make_groups_table(runs, fields)]
     else:
         tables = [make_runs_table(make_rows(runs))]
+    if as_json:
+        form = "json"
     if form is None and output is None and is_terminal():
         print_text(draw_tables(tables, wide))
     else:

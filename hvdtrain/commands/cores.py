@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from hvdtrain.cli.completion import complete_system
 from hvdtrain.cli.options import systems_folder, systems_option
 from hvdtrain.cli.output import print_json, print_styled, print_text
 from hvdtrain.errors import RunError
@@ -38,7 +39,14 @@ class CoresReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command(epilog=_EXAMPLE)
-@click.option("--system", "name", default="stampede2-knl", show_default=True, help="The cluster.")
+@click.option(
+    "--system",
+    "name",
+    default="stampede2-knl",
+    show_default=True,
+    shell_complete=complete_system,
+    help="The cluster.",
+)
 @click.option("--ranks-per-node", type=int, help="MPI ranks on a node. Default: the system's.")
 @click.option("--comm-cores", type=int, help="Cores of a node that only communicate.")
 @click.option(

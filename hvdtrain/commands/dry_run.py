@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from hvdtrain.cli.completion import complete_recipe
 from hvdtrain.cli.output import print_json, print_text, say
 from hvdtrain.cli.table_output import is_terminal
 from hvdtrain.errors import InputError, RunError
@@ -56,7 +57,13 @@ Example:
 @click.option("--model", type=click.Choice(["resnet50", "small"]), default="resnet50")
 @click.option("--image-size", type=int, help="Pixels. Default: 224, or 32 for the small model.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
-@click.option("--recipe", default="linear-90", show_default=True, help="A name or a TOML file.")
+@click.option(
+    "--recipe",
+    default="linear-90",
+    show_default=True,
+    shell_complete=complete_recipe,
+    help="A name or a TOML file.",
+)
 @click.option(
     "--comm-cores",
     type=click.IntRange(0),

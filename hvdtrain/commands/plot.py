@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import click
 
+from hvdtrain.cli.completion import complete_recipe
 from hvdtrain.cli.output import say
 from hvdtrain.cli.readable_runs import readable_runs, refuse_skipped
 from hvdtrain.collect.figures.accuracy import make_accuracy_figure, read_accuracies
@@ -67,7 +68,7 @@ def scaling(results: Path | None, output: Path) -> None:
 @command.command(
     epilog="\b\nExample:\n  hvdtrain plot schedule large-batch-107 --global-batch 65536 -o fig3.png"
 )
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=complete_recipe)
 @click.option(
     "--global-batch",
     type=click.IntRange(1, IMAGENET_TRAIN_IMAGES),

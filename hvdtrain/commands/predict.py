@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from hvdtrain.cli.completion import complete_recipe, complete_system
 from hvdtrain.cli.forecast_text import (
     make_forecasts_table,
     print_validation,
@@ -30,7 +31,13 @@ Example:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.option("--system", default="stampede2-knl", show_default=True, help="The cluster.")
+@click.option(
+    "--system",
+    default="stampede2-knl",
+    show_default=True,
+    shell_complete=complete_system,
+    help="The cluster.",
+)
 @click.option(
     "--nodes", type=click.IntRange(1), multiple=True, help="Nodes of the run. Can be repeated."
 )
@@ -48,7 +55,11 @@ Example:
     show_default=True,
     help="Batches of a node whose gradients make one update.",
 )
-@click.option("--recipe", help="A name or a TOML file. Default: as in hvdtrain render-job.")
+@click.option(
+    "--recipe",
+    shell_complete=complete_recipe,
+    help="A name or a TOML file. Default: as in hvdtrain render-job.",
+)
 @click.option("--epochs", type=float, help="Stretch the recipe to this many epochs.")
 @click.option(
     "--fit",

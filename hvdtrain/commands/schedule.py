@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from hvdtrain.cli.completion import complete_recipe
 from hvdtrain.cli.output import print_json, print_text, say
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
 from hvdtrain.collect.tables.formats import format_plain
@@ -41,7 +42,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=complete_recipe)
 @click.option(
     "--global-batch",
     type=click.IntRange(1, IMAGENET_TRAIN_IMAGES),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from hvdtrain.cli.completion import complete_run
 from hvdtrain.cli.output import print_json, print_text, say
 from hvdtrain.cli.table_output import draw_table, is_terminal, print_table, wide_option
 from hvdtrain.collect.tables.table import Column, Table
@@ -31,7 +32,7 @@ Example:
 
 
 @click.command("status", epilog=_EXAMPLE)
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
 @click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True
 )

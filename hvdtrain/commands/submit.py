@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from hvdtrain.cli import job_options as job
+from hvdtrain.cli.completion import complete_run
 from hvdtrain.cli.output import LateErrors, print_json, print_text, say
 from hvdtrain.errors import InputError
 from hvdtrain.files.fields import require_name
@@ -36,6 +37,7 @@ Example:
 @click.option(
     "--after",
     metavar="JOB|RUN",
+    shell_complete=complete_run,
     help="Start when this job, or the last job of this run, has ended in whatever way.",
 )
 @click.option(

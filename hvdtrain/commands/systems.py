@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from hvdtrain.cli.completion import complete_system
 from hvdtrain.cli.options import systems_folder, systems_option
 from hvdtrain.cli.output import print_json, print_text
 from hvdtrain.cli.table_output import print_table, wide_option
@@ -21,7 +22,7 @@ Example:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_system)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list, or one system.")
 @systems_option
 @wide_option

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hvdtrain.cli.completion import complete_recipe, complete_run, complete_system
 from hvdtrain.cli.options import run_options
 from hvdtrain.files.fields import require_name
 from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
@@ -17,7 +18,13 @@ Example:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.option("--system", default="local", show_default=True, help="Name kept in the record.")
+@click.option(
+    "--system",
+    default="local",
+    show_default=True,
+    shell_complete=complete_system,
+    help="Name kept in the record.",
+)
 @click.option("--nodes", type=click.IntRange(1), help="Planned nodes; checked at the start.")
 @click.option("--ranks-per-node", type=click.IntRange(1), help="Planned ranks on each node.")
 @click.option(
@@ -30,7 +37,13 @@ Example:
     show_default=True,
     help="Batches of a rank whose gradients make one update: K times the global batch.",
 )
-@click.option("--recipe", default="linear-90", show_default=True, help="A name or a TOML file.")
+@click.option(
+    "--recipe",
+    default="linear-90",
+    show_default=True,
+    shell_complete=complete_recipe,
+    help="A name or a TOML file.",
+)
 @click.option("--epochs", type=float, help="Stretch the recipe to this many epochs.")
 @click.option("--steps", type=click.IntRange(1), help="End the run after this many updates.")
 @click.option(
@@ -56,6 +69,7 @@ Example:
 )
 @click.option(
     "--run-id",
+    shell_complete=complete_run,
     help="Name of this run's folder. Default: from the time and the plan. A run of this name that "
     "did not end is continued from its last checkpoint.",
 )
