@@ -10,7 +10,7 @@ DATA ?= cifar10
 
 .DEFAULT_GOAL := help
 GROUPS := test-tf test-ranks test-slurm test-browser test-slow
-.PHONY: help setup dry-run test $(GROUPS) torture study check format clean
+.PHONY: help setup dry-run test $(GROUPS) torture study check format docs clean
 
 help:     ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ check: setup  ## ruff, mypy and the quick tests: no TensorFlow, MPI ranks, Slurm
 format: setup  ## lay out the code as `make check` wants it
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+docs: setup  ## write docs/commands.md, the reference of all commands
+	.venv/bin/python -m scripts.reference
 
 clean:    ## remove .venv and caches; the next target builds them anew
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -46,6 +46,10 @@ def test_holds_every_file_of_a_data_folder(wheel: Path, folder: str, carried: st
     assert wanted <= set(zipfile.ZipFile(wheel).namelist())
 
 
+def test_tells_type_checkers_that_it_is_typed(wheel: Path) -> None:
+    assert "hvdtrain/py.typed" in zipfile.ZipFile(wheel).namelist()
+
+
 def test_holds_nothing_but_the_package(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"hvdtrain"}

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from hvdtrain.cli.main import COMMANDS, SECTIONS, cli
+from tests.cli.calls import parse_call
 
 
 def all_commands(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[str, click.Command]]:
@@ -78,23 +79,9 @@ def test_every_command_shows_an_example_that_it_takes(
     assert any(f"hvdtrain {name}" in line for line in lines)
     for line in lines:
         words = shlex.split(line.partition(" | ")[0])
-        _, *words = words[words.index("hvdtrain") :]
+        words = words[words.index("hvdtrain") :]
         words = ["results/run" if "[" in word else word for word in words]
-        parse(words)
-
-
-def parse(words: list[str]) -> None:
-    """Read the words as the command does that they call, and run nothing.
-
-    Raises:
-        click.UsageError: It does not take them.
-    """
-    group: click.Command = cli
-    while isinstance(group, click.Group):
-        name, command, words = group.resolve_command(click.Context(group), words)
-        assert command is not None
-        group = command
-    group.make_context(name, list(words))
+        parse_call(words[1:])
 
 
 @pytest.mark.parametrize("name", READ_BY_PROGRAMS)
