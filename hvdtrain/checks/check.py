@@ -13,7 +13,7 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line of `hvdtrain doctor`.
 
     Attributes:
-        name: What was looked at.
+        name: What was checked, in one or two words.
         status: `warn`: works, or is needed only for some commands; `skipped`: does not apply here.
         detail: What was found, on one line.
         fix: What to do about it; only `fail` and `warn` have one.

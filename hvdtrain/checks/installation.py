@@ -62,7 +62,7 @@ def judge_packages(pins: Pins, version: Callable[[str], str | None]) -> Check:
     """Compare versions.
 
     Args:
-        pins: Group, package, version.
+        pins: Pinned version of each package, by group and by package.
         version: The installed version of a package; None when it is not installed.
     """
     wrong: list[str] = []
@@ -105,7 +105,7 @@ def judge_itex(flags: Iterable[str], version: str | None, strays: list[Path]) ->
     """Judge what was found.
 
     Args:
-        flags: Features of the processor.
+        flags: Features of the processor, as /proc/cpuinfo names them.
         version: The version in the folder that hvdtrain loads ITEX from; None: not there.
         strays: Ordinary site-packages that hold it too. TensorFlow loads it from there by itself.
     """

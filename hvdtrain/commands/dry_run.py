@@ -204,7 +204,7 @@ def _print_tables(record: Record) -> None:
         "-" if record.seconds_per_step is None else f"{record.seconds_per_step:.3f}",
         "-" if record.allreduce_share is None else f"{record.allreduce_share:.1%}",
     )
-    places = Table(title="where the threads sat", box=box.MARKDOWN)
+    places = Table(title="thread placement", box=box.MARKDOWN)
     for heading in ("rank", "host", "compute", "communication", "data"):
         places.add_column(heading)
     for place in record.placement:

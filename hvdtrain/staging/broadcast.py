@@ -28,9 +28,9 @@ def broadcast_data(source: Path, path: Path, tell: Tell) -> int:
     """Send the large files of the source, and then the journal about them.
 
     Args:
-        source: The training data.
+        source: Folder of the training data, on the shared file system.
         path: The private folder, which `open_data` has made on every node.
-        tell: Told of the progress.
+        tell: tell(done, total): called after each file, in bytes.
 
     Returns:
         Files sent.

@@ -35,8 +35,8 @@ class Staged:
     """What a node has now.
 
     Attributes:
-        files: Number of files.
-        size_bytes: Of all of them.
+        files: Files in the copy.
+        size_bytes: Bytes of all files together.
         reused: Files that were there before and still whole.
         sha256: Of names and contents, the same on every node.
     """
@@ -56,7 +56,7 @@ def copy_data(source: Path, path: Path, *, threads: int, first: float, tell: Tel
         threads: Files read at the same time.
         first: Where in the list to begin, 0 to 1: nodes that all begin with the same file would
             all wait for the same disk.
-        tell: Told of the progress.
+        tell: tell(done, total): called while files are copied, in bytes.
 
     Raises:
         RunError: A file cannot be read or written, changes meanwhile, or there is no room.

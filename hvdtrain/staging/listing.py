@@ -16,8 +16,8 @@ class DataFile:
     """A file of the source.
 
     Attributes:
-        name: Path below the source.
-        size_bytes: Its size.
+        name: Path relative to the source, with `/`.
+        size_bytes: Bytes of the file, links followed.
         mtime_ns: When it was changed last, in nanoseconds.
     """
 
@@ -49,8 +49,8 @@ def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Itera
     """The files below a folder.
 
     Args:
-        folder: Where.
-        prefix: Put before each name.
+        folder: The folder to list.
+        prefix: Path of `folder` relative to the source, put before each name.
         above: Device and inode of every folder on the way here: a link to one of them has no end.
     """
     here = os.stat(folder)

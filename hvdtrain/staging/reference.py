@@ -14,7 +14,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """What the first node has.
 
     Attributes:
-        host: Its name.
+        host: Name of the node that was done first.
         sha256: Of names and contents of its files.
     """
 
@@ -27,7 +27,7 @@ def check_reference(file: Path, mine: Reference) -> None:
 
     Args:
         file: On a file system that all nodes share.
-        mine: What this node has.
+        mine: Host and checksum of this node's copy.
 
     Raises:
         RunError: The other has other data, or the file cannot be written.

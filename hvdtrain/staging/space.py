@@ -19,8 +19,8 @@ def check_space(path: Path, root: Path, missing: Iterable[DataFile]) -> None:
     """Raise unless files fit on the file system of a private folder.
 
     Args:
-        path: The folder, by name.
-        root: The same folder, open.
+        path: Path of the folder, for messages.
+        root: File descriptor of the same folder.
         missing: What is to be copied.
 
     Raises:

@@ -18,7 +18,7 @@ Reduce = Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]
 
 
 class StepResult(NamedTuple):
-    """What a step tells, as scalar tensors.
+    """Outputs of one step, as scalar tensors.
 
     Attributes:
         loss: Mean cross-entropy of the global batch before the update, float32, with smoothed

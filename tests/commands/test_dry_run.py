@@ -50,7 +50,7 @@ def test_the_table_is_all_there_is_on_stdout(tmp_path: Path) -> None:
     ended = dry_run(tmp_path, "--model", "small", "--batch", "4", "--steps", "4", "--ranks", "1")
     assert ended.returncode == 0, ended.stderr
     assert "images/s per rank" in ended.stdout
-    assert "where the threads sat" in ended.stdout
+    assert "thread placement" in ended.stdout
     assert "step 4/4" not in ended.stdout
     assert "step 4/4" in ended.stderr
 

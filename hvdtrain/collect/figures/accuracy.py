@@ -23,7 +23,7 @@ class Accuracies:
     """The evaluations of a run.
 
     Attributes:
-        name: Its run id.
+        name: The run's id, for the legend.
         label: Measured, incomplete, and so on.
         points: Epoch, and percent of the validation images whose first guess was right.
     """

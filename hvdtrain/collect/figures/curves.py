@@ -17,8 +17,8 @@ def make_loss_figure(metrics: Metrics, plan: RunPlan, limit: int) -> Figure:
     """The loss of every update and of every evaluation.
 
     Args:
-        metrics: Of the run.
-        plan: Of the run.
+        metrics: Lines of the run's metrics.jsonl.
+        plan: The run plan, which says where epochs begin.
         limit: Most points of a curve.
     """
     unit, x_label = _along(metrics, plan)
@@ -62,7 +62,7 @@ def make_rank_figure(rank_seconds: Sequence[float], limit: int) -> Figure:
 
     Args:
         rank_seconds: Mean seconds of an update, in order of rank. A single one waits for nobody.
-        limit: Most points.
+        limit: Most points of a curve.
     """
     shown = rank_seconds if len(rank_seconds) > 1 else ()
     points = [(float(rank), seconds) for rank, seconds in enumerate(shown)]

@@ -28,7 +28,7 @@ def write_figure(figure: Figure, path: Path, option: str) -> None:
     """Draw a figure into a file of the kind that its name ends in, whole or not at all.
 
     Args:
-        figure: What to draw.
+        figure: Panels, series and labels.
         path: Its ending is that of a picture: .png, .svg, .pdf.
         option: What the user calls the path.
 

@@ -21,7 +21,7 @@ class Series:
     Attributes:
         label: Its entry in the legend; empty: it continues a series that has one.
         points: Horizontal and vertical values, in the order in which a line joins them.
-        style: How it is drawn.
+        style: How points are joined and marked.
         colour: Number of a colour, counted from 0, which a drawing takes in turn; None: neutral,
             as all that is the paper's or ideal, so that it stays behind a user's own.
     """
@@ -39,7 +39,7 @@ class Panel:
     Attributes:
         y_label: Quantity and unit.
         series: In the order of drawing.
-        y_scale: Of the vertical axis.
+        y_scale: `linear` or `log2`, of the vertical axis.
         from_zero: Whether the axis begins at 0.
     """
 
@@ -54,7 +54,7 @@ class Strip:
     """Where along the horizontal axis something was so.
 
     Attributes:
-        label: What.
+        label: What the spans are, for the legend.
         spans: Beginnings and lengths, in units of the horizontal axis.
     """
 
@@ -67,12 +67,12 @@ class Figure:
     """A figure.
 
     Attributes:
-        title: What it shows.
+        title: Heading over the figure.
         description: The same for those who do not see it, with its main values; may be longer.
         x_label: Quantity and unit of the horizontal axis.
         panels: From top to bottom.
         strips: Below the panels.
-        x_scale: Of the horizontal axis.
+        x_scale: `linear` or `log2`, of the horizontal axis.
     """
 
     title: str
@@ -109,7 +109,7 @@ def thin(points: Sequence[Point], limit: int) -> tuple[Point, ...]:
 
     Args:
         points: In order of their horizontal values.
-        limit: At least 4.
+        limit: Most points that are kept, 4 or more.
     """
     if len(points) <= limit:
         return tuple(points)

@@ -48,9 +48,9 @@ class Point:
 
     Attributes:
         micro_batch: Images that a node computed at once.
-        nodes: Nodes.
-        step_seconds: Of one update.
-        accumulate: Micro-batches of an update.
+        nodes: Nodes that the step was measured on.
+        step_seconds: Measured seconds of one update.
+        accumulate: Batches of a rank in one update, 1 or more.
         name: What a message calls it.
     """
 
@@ -95,7 +95,7 @@ def fit_step_time(points: Sequence[Point], assumptions: Assumptions, source: str
     """The step time that forecasts the points best.
 
     Args:
-        points: Measured steps.
+        points: Measured steps, four or more.
         assumptions: What is known beforehand.
         source: What to say of where it comes from.
 

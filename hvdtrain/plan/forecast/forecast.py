@@ -45,10 +45,10 @@ class Forecast(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     Attributes:
         epoch_seconds: Seconds of one epoch's updates.
         step_seconds: Seconds of one update.
-        images_per_second: Of all nodes together.
+        images_per_second: Throughput of all nodes together.
         efficiency: Images per second of a node, as a fraction of what one node alone would do.
-        minutes_to_train: All updates.
-        node_hours: Nodes times that.
+        minutes_to_train: Minutes of all updates, evaluations left out.
+        node_hours: Nodes times the hours of all updates.
     """
 
     epoch_seconds: Interval

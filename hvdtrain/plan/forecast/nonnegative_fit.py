@@ -25,7 +25,7 @@ def fit_least_power(
     Args:
         rows: As many as there are targets; all of one length, at most about 6.
         targets: What each row shall give.
-        power: 2 or more.
+        power: Exponent of the errors that are summed up, 2 or more.
     """
     weights = [1.0] * len(rows)
     fitted = _fit_weighted(rows, targets, weights)

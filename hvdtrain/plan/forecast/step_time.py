@@ -25,7 +25,7 @@ class Ring(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     own section with the probability `far`, and what goes there shares the upper links.
 
     Attributes:
-        hop_seconds: Latency of one message.
+        hop_seconds: Latency of one message, seconds.
         transfer_seconds: Bytes of the gradients over the bandwidth of a node's link.
         crowding_seconds: What the same bytes take longer where all of them leave the section.
         section_nodes: Nodes up to which nothing is shared.
@@ -65,7 +65,7 @@ class StepTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         image_seconds: Seconds per image of a node.
         fixed_seconds: Seconds of every pass over the network, however small the batch.
         overlap: Share of the backward pass in which the reduction makes progress.
-        ring: The reduction.
+        ring: Seconds of the ring allreduce.
         error: Largest relative error when each row is forecast from all others. The interval of a
             forecast is the step time times 1 - error and 1 + error.
         fitted_nodes: Fewest and most nodes that it was fitted to.
@@ -97,8 +97,8 @@ class StepTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
         Args:
             micro_batch: Images of a node that are computed at once.
-            nodes: Nodes.
-            accumulate: Micro-batches of an update.
+            nodes: Nodes of the ring, 1 or more.
+            accumulate: Batches of a rank in one update, 1 or more.
         """
         compute = self.compute_seconds(micro_batch)
         hidden = self.overlap * BACKWARD_SHARE * compute

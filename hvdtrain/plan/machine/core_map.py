@@ -69,7 +69,7 @@ def make_core_map(topology: Topology, ranks_per_node: int, comm_cores: int) -> C
     Communication cores are the last ones of each socket that the rank touches.
 
     Args:
-        topology: The node.
+        topology: Cores, sockets and hardware threads of the node.
         ranks_per_node: MPI ranks on the node, at least 1.
         comm_cores: Communication cores of the whole node; a multiple of `ranks_per_node`.
 
@@ -109,7 +109,7 @@ def default_comm_cores(cores: int, ranks_per_node: int, comm_cores: int) -> int:
     more than a quarter of the node.
 
     Args:
-        cores: Cores of the node.
+        cores: Physical cores of the node.
         ranks_per_node: MPI ranks on the node.
         comm_cores: What the system has for its own number of ranks.
     """

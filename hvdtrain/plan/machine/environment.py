@@ -18,8 +18,8 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An environment variable of a rank.
 
     Attributes:
-        name: Variable.
-        value: Value.
+        name: Name of the variable, such as `OMP_NUM_THREADS`.
+        value: Its value, not quoted.
         from_map: Whether it names processor ids, so that another numbering changes it.
     """
 
@@ -43,7 +43,7 @@ def make_settings(core_map: CoreMap, mpi: MpiFamily, itex: bool) -> tuple[Layer,
 
     Args:
         core_map: The cores of the node's ranks.
-        mpi: The MPI library's family.
+        mpi: The MPI library's family; each has variables of its own.
         itex: Whether the nodes can run Intel's TensorFlow extension.
     """
     return (

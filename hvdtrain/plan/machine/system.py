@@ -25,8 +25,8 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """One node's hardware.
 
     Attributes:
-        processor: The processor's name.
-        sockets: Sockets in the node.
+        processor: The processor's name, as its maker calls it.
+        sockets: Sockets in the node, 1 to 64.
         cores_per_socket: Physical cores in a socket.
         threads_per_core: Hardware threads of a core that the system has switched on.
         numa_per_socket: NUMA domains in a socket.
@@ -117,7 +117,7 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         launcher_options: Words after the launcher, before the program.
         mpi: The MPI family whose variables count.
         template: File in the templates folder, or the path of one.
-        modules: Environment modules to load.
+        modules: Environment modules to load, in this order.
         directives: Directives always given, such as `chdir = "."`; value "" for a bare flag.
         forbidden: Directives that the site rejects, with the reason.
         account_required: Whether a job without an account is refused.
@@ -146,7 +146,7 @@ class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     Attributes:
         name: What `--system` calls it; the file's name.
-        title: For people.
+        title: Full name, with the centre that runs it.
         source: Where the facts come from.
         checked: When they were last compared with the source, as YYYY-MM or YYYY-MM-DD.
         unverified: Paths of facts without a primary source, such as `node.numbering`.

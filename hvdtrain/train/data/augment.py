@@ -43,7 +43,7 @@ def make_training_image(
     """One training image.
 
     Args:
-        encoded: Bytes of the file.
+        encoded: Scalar string: the bytes of a JPEG or PNG file.
         example: Index of the example, int64.
         keys: int64 [2], of the epoch: `order.augmentation_keys`.
         augment: Bool: scale and aspect augmentation, or a plain random crop.
@@ -77,7 +77,7 @@ def make_evaluation_image(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
     """The centre of the frame: float32 [image_size, image_size, 3], normalised.
 
     Args:
-        encoded: Bytes of the file.
+        encoded: Scalar string: the bytes of a JPEG or PNG file.
         image_size: Height and width of the result, pixels.
 
     Raises:

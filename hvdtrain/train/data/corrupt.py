@@ -16,7 +16,7 @@ _INTERNALS = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*", re.DOTALL)
 
 
 def default_max_corrupt(images: int) -> int:
-    """Corrupt images that a run puts up with: 0.1 % of a split, but at least ten."""
+    """Corrupt images that a run tolerates: 0.1 % of a split, but at least ten."""
     return max(10, images // 1000)
 
 
@@ -47,7 +47,7 @@ class CorruptLog:
 
     @property
     def limit(self) -> int:
-        """Corrupt images of this split that a run puts up with."""
+        """Corrupt images of this split that a run tolerates."""
         return self._limit
 
     def recall(self, examples: Iterable[int]) -> None:
@@ -72,7 +72,7 @@ class CorruptLog:
             listed = "\n  ".join(names[:_NAMED_AT_MOST] + ([f"and {more} more"] * (more > 0)))
             raise RunError(
                 f"{len(names)} corrupt {self._split} images are more than the {self._limit} that "
-                f"a run puts up with:\n  {listed}",
+                f"a run tolerates:\n  {listed}",
                 "repair or remove them; hvdtrain prepare-data leaves them out",
             )
 
@@ -88,7 +88,7 @@ def count_corrupt(log: CorruptLog) -> int:
     """Corrupt images that any rank has met, each counted once. Collective.
 
     Raises:
-        RunError: They are more than a run puts up with.
+        RunError: They are more than a run tolerates.
     """
     found = len(frozenset().union(*allgather(log.examples)))
     if found > log.limit:

@@ -26,7 +26,7 @@ def discover(path: str | Path, classes: int | None = None) -> tuple[DataSource, 
     """Find out what data a path holds.
 
     Args:
-        path: A folder.
+        path: Folder of images (train/ and val/), or of TFRecord shards.
         classes: Number of classes of TFRecord shards that have no manifest, where the records
             do not say. Default: 1000, as in ImageNet.
 
@@ -65,8 +65,8 @@ def describe(found: ImageFolders | Shards, classes: int | None) -> DatasetInfo:
     """The facts of a data set.
 
     Args:
-        found: From find_data.
-        classes: As in discover.
+        found: The files, from `find_data`.
+        classes: Number of classes; None: as many as the data has.
 
     Raises:
         InputError: A shard is damaged, or a split is empty.

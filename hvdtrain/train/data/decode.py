@@ -41,7 +41,7 @@ def decode_window(encoded: tf.Tensor, choose_window: Callable[[tf.Tensor], tf.Te
     end.
 
     Args:
-        encoded: As in decode_image.
+        encoded: Scalar string: the bytes of a JPEG or PNG file.
         choose_window: From the shape, int32 [3] (height, width, channels), to the window, int32
             [4] (top, left, height, width), inside the image.
 

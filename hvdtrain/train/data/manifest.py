@@ -15,9 +15,9 @@ class Shard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """One finished shard.
 
     Attributes:
-        name: File name.
-        images: Records in it.
-        size_bytes: Size of the file.
+        name: Name of the shard's file.
+        images: Records in the shard, one for each image.
+        size_bytes: Bytes of the file.
         corrupt: Names of the images that could not be decoded and are not in it.
     """
 
@@ -34,7 +34,7 @@ class ShardOrigin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         source_fingerprint: Fingerprint of the image folders.
         train_shards: Number of training shards.
         validation_shards: Number of validation shards.
-        seed: Seed of the shuffle.
+        seed: Seed of the shuffle, 0 to 2^31 - 1.
         size: Pixels of the shorter side of the stored images; None keeps the original bytes.
     """
 

@@ -63,7 +63,7 @@ def open_pipeline(plan: RunPlan, rank: int, threads: int, cpus: Collection[int] 
     """The data of one rank.
 
     Args:
-        plan: The run.
+        plan: The run plan: data source, batch, image size, schedule and seed.
         rank: 0 .. plan.ranks - 1.
         threads: Threads that decode images, at least 1.
         cpus: Processors that all threads of the pipeline run on; empty: those of the caller.
@@ -88,11 +88,11 @@ class ImagePipeline:
     goes on behind it. From then on the corrupt images are known and avoided.
 
     Args:
-        plan: The run.
-        shard: The rank's part.
-        train: The training images.
-        validation: The validation images.
-        threads: Threads that decode.
+        plan: The run plan: data source, batch, image size, schedule and seed.
+        shard: This rank's part of every global batch.
+        train: Reads training images by their number.
+        validation: Reads validation images by their number.
+        threads: Threads that decode images, at least 1.
         cpus: Processors that they run on; empty: those of the caller.
     """
 
@@ -140,7 +140,7 @@ class ImagePipeline:
         """See Pipeline. A corrupt image is replaced by another one: the batch stays full.
 
         Raises:
-            RunError: More corrupt images than a run puts up with.
+            RunError: More corrupt images than a run tolerates.
         """
         batches = self._shard.batches
         number = first_step * batches
@@ -157,7 +157,7 @@ class ImagePipeline:
         """See Pipeline. A corrupt image is left out; `corrupt_validation` tells which.
 
         Raises:
-            RunError: More corrupt images than a run puts up with.
+            RunError: More corrupt images than a run tolerates.
         """
         examples = validation_examples(self._validation_images, self._shard)
         known = self.corrupt_validation.examples

@@ -31,7 +31,7 @@ class PrepareJob:
     """What to write.
 
     Attributes:
-        source: Image folders.
+        source: Folder with train/ and val/, each with one folder for each class.
         destination: Folder for the shards.
         train_shards: Number of training shards.
         validation_shards: Number of validation shards.

@@ -28,7 +28,7 @@ class Split:
     """The examples of one split.
 
     Attributes:
-        images: How many.
+        images: Number of examples.
         read: From the number of an example (int64) to the bytes of its image and its label,
             0-based int64. Runs inside TensorFlow; raises tf.errors.OpError when it runs.
         name: What a person can find an example by: the path of a file, or shard and record.
@@ -43,7 +43,7 @@ def open_splits(found: ImageFolders | Shards, classes: int) -> tuple[Split, Spli
     """The training and the validation split.
 
     Args:
-        found: The files.
+        found: The files of the data set, from `find_planned`.
         classes: Labels of records must be 1 to this.
 
     Raises:

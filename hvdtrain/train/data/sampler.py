@@ -26,7 +26,7 @@ class Shard:
 
     Attributes:
         rank: 0 .. ranks - 1.
-        ranks: Ranks in all.
+        ranks: Ranks of the whole run.
         rank_batch: Images that a rank computes at once.
         batches: Such batches of a rank in a step.
     """
@@ -53,7 +53,7 @@ def permute(images: int, seed: int, epoch: int) -> Examples:
     Args:
         images: Training images, at least 1.
         seed: 0 .. 2^64 - 1.
-        epoch: 0-based.
+        epoch: Epoch, counted from 0.
     """
     key = np.array([seed, epoch], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key)).permutation(images)
@@ -71,9 +71,9 @@ def step_examples(
     """What one rank reads in one step of an epoch: int64 [rank_images], batch after batch.
 
     Args:
-        permutation: The epoch's order.
-        step: 0-based within the epoch.
-        shard: The rank's part.
+        permutation: The epoch's order of examples, int64 [images].
+        step: Step within the epoch, counted from 0.
+        shard: The rank's part of every global batch.
         corrupt: Examples that cannot be decoded; each is replaced by `substitute`.
     """
     first = step * shard.global_batch + shard.rank * shard.rank_images

@@ -29,7 +29,7 @@ class Progress:
     Attributes:
         started: With the number of images to read and the number that earlier runs have done.
         advanced: With a number of images done since the last call.
-        finished: With each finished shard.
+        finished: Called with each shard that is complete.
         corrupt: With the path of an image that is left out, and why.
     """
 
@@ -53,10 +53,10 @@ class ShardWriter:
 
     Args:
         images: The images of the split.
-        classes: Class names.
+        classes: Names of the classes, in the order of their labels.
         destination: Folder for the shards.
         size: Pixels of the shorter side that larger images shrink to; None keeps the files.
-        progress: Whom to tell.
+        progress: Callbacks for images and shards that are written.
     """
 
     def __init__(

@@ -17,8 +17,8 @@ class SyntheticData:
     """One rank's synthetic images: normal noise with random labels, different on every rank.
 
     Args:
-        plan: The run.
-        shard: The rank's part.
+        plan: The run plan: batch, image size, classes, steps and seed.
+        shard: This rank's part of every global batch.
     """
 
     def __init__(self, plan: RunPlan, shard: Shard) -> None:

@@ -28,7 +28,7 @@ class Shards:
     """The shards of a folder.
 
     Attributes:
-        folder: Where they are.
+        folder: Folder that holds all shards.
         train: Names of the training shards, in order.
         validation: Names of the validation shards, in order.
         manifest: What `hvdtrain prepare-data` wrote beside them, if it did.
@@ -45,7 +45,7 @@ class RecordIndex:
     """Where each record of a split starts.
 
     Attributes:
-        paths: Shard files.
+        paths: Paths of the shards, in the order of their records.
         shards: int32 [records]: which of `paths`.
         offsets: int64 [records]: bytes from the start of that file to the record's frame.
     """

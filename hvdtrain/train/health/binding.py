@@ -56,7 +56,7 @@ def attest(
     """Compare the threads of all ranks with the core map. Collective.
 
     Args:
-        world: All ranks.
+        world: All ranks, with their hosts.
         cores: This rank's entry in the core map.
         horovod: Threads that Horovod started when it began.
         loading: Processors on which data was loaded, where that is known.

@@ -31,8 +31,8 @@ class RankUse(msgspec.Struct, frozen=True, kw_only=True):
     """Where a rank computes and communicates.
 
     Attributes:
-        rank: Rank.
-        host: Name of its node.
+        rank: Number of the rank, from 0.
+        host: Host name of the rank's node.
         cores: First hardware threads of the cores.
     """
 
@@ -79,7 +79,7 @@ def judge_settings(
     Args:
         planned: The rank's entry in the core map.
         masks: Where its threads may run, once all of them exist.
-        environ: Of the rank.
+        environ: Environment of the rank.
         uses_ccl: Whether oneCCL reduces, with a thread for each communication core.
     """
     return (

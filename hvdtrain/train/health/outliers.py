@@ -1,4 +1,4 @@
-"""Who is slow: the one rule by which ranks and nodes are named.
+"""Outliers by median and MAD: the one rule by which slow ranks and nodes are named.
 
 A synchronous step takes as long as its slowest rank, so one node that is slow costs all of them.
 The same work takes every rank nearly the same time. A member of the group is slow when it takes
@@ -65,7 +65,7 @@ def name_stragglers(
 
     Args:
         compute_seconds: Of every rank; None: it has none.
-        hosts: Of every rank.
+        hosts: Host name of every rank, in order of rank.
     """
     known = [(rank, value) for rank, value in enumerate(compute_seconds) if value is not None]
     return tuple(

@@ -14,7 +14,7 @@ class StragglerWatch:
     """Compares the ranks' times before the reduction.
 
     Args:
-        world: All ranks.
+        world: All ranks, with their hosts.
         say: Tells a person; called once for each rank that is ever named.
     """
 

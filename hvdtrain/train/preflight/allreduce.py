@@ -101,9 +101,9 @@ def allreduce_algorithm(reduction: ReductionBackend, mpi: str, environ: Mapping[
     """In words, with the setting that says so.
 
     Args:
-        reduction: Horovod's back end.
+        reduction: Horovod's back end: `MPI`, `CCL` or `GLOO`.
         mpi: The MPI library's own name and version.
-        environ: Of a rank.
+        environ: Environment of a rank.
     """
     match reduction:
         case "none":

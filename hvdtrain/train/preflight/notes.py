@@ -35,7 +35,7 @@ class Note:
 
     Attributes:
         stage: Index into `STAGES`.
-        host: Name of its node.
+        host: Host name of the rank's node.
     """
 
     stage: int

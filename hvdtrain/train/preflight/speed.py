@@ -24,7 +24,7 @@ def measure_nodes(world: World, cores: int) -> tuple[NodeSpeed, ...]:
     """The speeds of all nodes, in the order of their first ranks. Collective.
 
     Args:
-        world: All ranks.
+        world: All ranks, and which of them share a node.
         cores: On which this rank computes.
     """
     barrier()

@@ -18,9 +18,9 @@ def judge_shape(
     """Whether the launcher has started what was planned, evenly over the nodes.
 
     Args:
-        hosts: Of every rank.
-        nodes: Planned; None: any number.
-        ranks_per_node: Planned; None: any number.
+        hosts: Host name of every rank, in order of rank.
+        nodes: Planned nodes; None: any number.
+        ranks_per_node: Planned ranks on each node; None: any number.
     """
     counts = Counter(hosts)
     fix = "make --nodes and --ranks-per-node equal to what the launcher starts"
@@ -60,7 +60,7 @@ def judge_sums(wrong: Sequence[tuple[int, ...]], hosts: Sequence[str]) -> tuple[
 
     Args:
         wrong: Of every rank: the sizes in bytes whose sum was wrong.
-        hosts: Of every rank.
+        hosts: Host name of every rank, in order of rank.
     """
     ranks = [rank for rank, sizes in enumerate(wrong) if sizes]
     if not ranks:

@@ -26,7 +26,7 @@ def start_watchdog(
     Call it before there are threads.
 
     Args:
-        deadline_seconds: From now on.
+        deadline_seconds: Seconds from the call on.
         speak: Called in the watchdog's process; says why, or nothing.
         abort: Called there, too, a little later; asks the launcher to end the other ranks.
     """
