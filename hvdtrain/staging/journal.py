@@ -22,7 +22,7 @@ class StagedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         name: Path below the source, percent-encoded: a file's name need not be text.
         size_bytes: Bytes of the file.
         mtime_ns: When the source was changed last, in nanoseconds.
-        sha256: Of what was read from the source.
+        sha256: SHA-256 of what was read from the source, hexadecimal.
     """
 
     name: str

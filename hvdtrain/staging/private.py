@@ -27,7 +27,7 @@ def open_private(path: Path, *, create: bool = False) -> Iterator[Path | None]:
     """Open a private folder for this process alone; another one waits until it is done.
 
     Args:
-        path: Its name.
+        path: Path of the folder.
         create: Whether to make it when it is not there.
 
     Yields:

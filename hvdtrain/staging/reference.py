@@ -15,7 +15,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     Attributes:
         host: Name of the node that was done first.
-        sha256: Of names and contents of its files.
+        sha256: SHA-256 over the names and contents of its files, hexadecimal.
     """
 
     host: str

@@ -21,7 +21,7 @@ def check_space(path: Path, root: Path, missing: Iterable[DataFile]) -> None:
     Args:
         path: Path of the folder, for messages.
         root: File descriptor of the same folder.
-        missing: What is to be copied.
+        missing: Files that are still to be copied.
 
     Raises:
         RunError: They do not; the message says what can be done.

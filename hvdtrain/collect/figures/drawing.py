@@ -30,7 +30,7 @@ def write_figure(figure: Figure, path: Path, option: str) -> None:
     Args:
         figure: Panels, series and labels.
         path: Its ending is that of a picture: .png, .svg, .pdf.
-        option: What the user calls the path.
+        option: Option that named the path, for messages.
 
     Raises:
         InputError: The file cannot be written, or its name has no known ending.

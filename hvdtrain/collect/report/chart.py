@@ -105,7 +105,7 @@ def make_chart(figure: Figure, name: str) -> Chart:
     """The drawing of a figure.
 
     Args:
-        figure: What to draw.
+        figure: Panels, series and labels.
         name: Its id in the page.
     """
     x_axis = _x_axis(figure)

@@ -23,7 +23,7 @@ class Live:
 
     Attributes:
         state: What the page shows; another one means that there is something new.
-        seconds: Between two looks.
+        seconds: Seconds between two requests for a newer page.
     """
 
     state: str

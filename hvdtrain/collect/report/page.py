@@ -45,15 +45,15 @@ class Page:
 
     Attributes:
         results: The folder that was read.
-        made: When, UTC, ISO 8601.
-        version: Of hvdtrain.
+        made: When the page was made, UTC, ISO 8601.
+        version: Version of hvdtrain.
         counts: Labels of the runs, and how many have each.
         highlights: The best values of measured runs.
         skipped: What could not be read, and why.
         runs: The table of all runs.
-        tables: The paper's.
+        tables: The paper's tables, with the runs in their rows.
         charts: The paper's figures with the runs over them.
-        pages: One for each run.
+        pages: One page for each run.
         links: From a run's name to the id of its page.
     """
 
@@ -78,9 +78,9 @@ class Source:
         results: The folder of all runs.
         runs: The runs that can be believed.
         ensembles: The ensembles that can, each with its folder's name.
-        skipped: What cannot.
-        made: When, UTC, ISO 8601.
-        version: Of hvdtrain.
+        skipped: Runs that cannot be read, each with the reason.
+        made: When the page was made, UTC, ISO 8601.
+        version: Version of hvdtrain.
     """
 
     results: Path

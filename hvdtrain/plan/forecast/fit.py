@@ -51,7 +51,7 @@ class Point:
         nodes: Nodes that the step was measured on.
         step_seconds: Measured seconds of one update.
         accumulate: Batches of a rank in one update, 1 or more.
-        name: What a message calls it.
+        name: Name of the measurement in messages, such as `Table V, row 1`.
     """
 
     micro_batch: int
@@ -96,8 +96,8 @@ def fit_step_time(points: Sequence[Point], assumptions: Assumptions, source: str
 
     Args:
         points: Measured steps, four or more.
-        assumptions: What is known beforehand.
-        source: What to say of where it comes from.
+        assumptions: Terms that are given and not fitted.
+        source: Where the measured steps come from, for people.
 
     Raises:
         InputError: No step of positive length follows from the points.

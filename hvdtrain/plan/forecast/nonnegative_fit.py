@@ -24,7 +24,7 @@ def fit_least_power(
 
     Args:
         rows: As many as there are targets; all of one length, at most about 6.
-        targets: What each row shall give.
+        targets: One value for each row.
         power: Exponent of the errors that are summed up, 2 or more.
     """
     weights = [1.0] * len(rows)

@@ -152,7 +152,7 @@ class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         unverified: Paths of facts without a primary source, such as `node.numbering`.
         notes: Honest limits and peculiarities, for people.
         node: The hardware of a node.
-        cores: How ranks share it.
+        cores: How ranks share the cores of a node.
         slurm: The script's peculiarities; None: no scheduler, as on `local`.
         partition: The ways to submit, in order of preference.
         step_time: Fitted step time; None: nothing was measured on this system.

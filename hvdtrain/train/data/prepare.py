@@ -35,7 +35,7 @@ class PrepareJob:
         destination: Folder for the shards.
         train_shards: Number of training shards.
         validation_shards: Number of validation shards.
-        seed: Of the shuffle, 0 .. 2^64 - 1.
+        seed: Seed of the shuffle, 0 .. 2^64 - 1.
         size: Shrink images to this many pixels on the shorter side; None keeps the files.
     """
 

@@ -39,7 +39,7 @@ class Attestation:
     """What the ranks found.
 
     Attributes:
-        placement: Where the threads of every rank may run.
+        placement: Processors on which the threads of every rank may run.
         faults: The same on every rank; empty when all is as planned.
     """
 

@@ -47,7 +47,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         compute: Of the threads inside its planned compute cores.
         communication: Of Horovod's, oneCCL's and all others outside of data loading.
-        data: Of those that only load data.
+        data: Of the threads that only load data.
     """
 
     compute: frozenset[int]

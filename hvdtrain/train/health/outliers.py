@@ -43,7 +43,7 @@ def find_slow(seconds: Sequence[float]) -> tuple[Slow, ...]:
     """The slow ones of a group that did the same work, slowest first.
 
     Args:
-        seconds: What each took, above 0.
+        seconds: Seconds of each member, above 0.
     """
     ordered = sorted(seconds)
     found = []
@@ -64,7 +64,7 @@ def name_stragglers(
     """The slow ranks, slowest first.
 
     Args:
-        compute_seconds: Of every rank; None: it has none.
+        compute_seconds: Mean seconds of an update of each rank before its allreduce; None: unknown.
         hosts: Host name of every rank, in order of rank.
     """
     known = [(rank, value) for rank, value in enumerate(compute_seconds) if value is not None]

@@ -45,7 +45,7 @@ def run_preflight(options: TrainOptions, deadline_seconds: float) -> Preflight |
     """Check the machine together with the other ranks. Returns when all of them are done.
 
     Args:
-        options: Of the training that follows.
+        options: Options of the training that follows.
         deadline_seconds: After this time the process ends, with exit code 1.
 
     Returns:
