@@ -9,43 +9,65 @@ from pathlib import Path
 
 import pytest
 
+from hvdtrain.cli.main import main
 from hvdtrain.plan.machine.system import system_files
 from hvdtrain.plan.method.recipe import recipe_names
 
-MAIN = "import sys\nfrom hvdtrain.cli.main import main\n"
+PROGRAM = """
+import sys
+from hvdtrain.cli.main import main
+try:
+    main()
+finally:
+    loaded = {module.partition(".")[0] for module in sys.modules}
+    print(*(f"loaded,{name}" for name in loaded), sep="\\n")
+"""
 
 
-def complete(line: str, folder: Path, program: str = MAIN + "main()") -> list[tuple[str, str]]:
-    """Kind and value of what is proposed for the last word of a line.
+def shell_variables(line: str) -> dict[str, str]:
+    """What bash sets when it asks; nothing after the last space of a line: a new word begins."""
+    number = len(line.split()) - (0 if line.endswith(" ") else 1)
+    return {
+        "_HVDTRAIN_COMPLETE": "bash_complete",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(number),
+        "XDG_CONFIG_HOME": "/nowhere",
+    }
 
-    Args:
-        line: Typed so far; nothing after its last space: a new word begins.
-        folder: Where.
-        program: What is run in place of `hvdtrain`.
-    """
-    words = line.split()
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={
-            **os.environ,
-            "_HVDTRAIN_COMPLETE": "bash_complete",
-            "COMP_WORDS": line,
-            "COMP_CWORD": str(len(words) - (0 if line.endswith(" ") else 1)),
-            "XDG_CONFIG_HOME": str(folder / "config"),
-        },
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    pairs = (answer.partition(",") for answer in done.stdout.splitlines())
+
+def read_answers(text: str) -> list[tuple[str, str]]:
+    """Kind and value of what is proposed."""
+    pairs = (answer.partition(",") for answer in text.splitlines())
     return [(kind, value) for kind, _, value in pairs]
 
 
-def names(line: str, folder: Path) -> list[str]:
-    return [value for kind, value in complete(line, folder) if kind == "plain"]
+class Shell:
+    """A folder in which a line is typed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def complete(self, line: str) -> list[tuple[str, str]]:
+        """What is proposed for the last word."""
+        for name, value in shell_variables(line).items():
+            self._monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as exited:
+            main()
+        assert not exited.value.code
+        return read_answers(self._capsys.readouterr().out)
+
+    def names(self, line: str) -> list[str]:
+        """Those of them that are no request to look for files."""
+        return [value for kind, value in self.complete(line) if kind == "plain"]
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell(monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
@@ -58,17 +80,19 @@ def names(line: str, folder: Path) -> list[str]:
         "hvdtrain systems ",
     ],
 )
-def test_every_known_system_is_proposed(line: str, tmp_path: Path) -> None:
-    assert names(line, tmp_path) == sorted(system_files(None))
+def test_every_known_system_is_proposed(line: str, shell: Shell) -> None:
+    assert shell.names(line) == sorted(system_files(None))
 
 
-def test_a_system_of_ones_own_is_proposed_from_the_folder_that_is_named(tmp_path: Path) -> None:
+def test_a_system_of_ones_own_is_proposed_from_the_folder_that_is_named(
+    tmp_path: Path, shell: Shell
+) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/stampede9.toml").touch()
     line = "hvdtrain submit --systems-dir mine --system stampede"
-    assert "stampede9" in names(line, tmp_path)
-    assert "stampede9" not in names("hvdtrain submit --system stampede", tmp_path)
-    assert names("hvdtrain submit --systems-dir nowhere --system s", tmp_path) == []
+    assert "stampede9" in shell.names(line)
+    assert "stampede9" not in shell.names("hvdtrain submit --system stampede")
+    assert shell.names("hvdtrain submit --systems-dir nowhere --system s") == []
 
 
 @pytest.mark.parametrize(
@@ -81,9 +105,9 @@ def test_a_system_of_ones_own_is_proposed_from_the_folder_that_is_named(tmp_path
         "hvdtrain plot schedule ",
     ],
 )
-def test_recipes_are_proposed_and_files_where_none_fits(line: str, tmp_path: Path) -> None:
-    assert names(line, tmp_path) == recipe_names()
-    assert complete(line + "./my", tmp_path) == [("file", "./my")]
+def test_recipes_are_proposed_and_files_where_none_fits(line: str, shell: Shell) -> None:
+    assert shell.names(line) == recipe_names()
+    assert shell.complete(line + "./my") == [("file", "./my")]
 
 
 @pytest.mark.parametrize(
@@ -95,36 +119,45 @@ def test_recipes_are_proposed_and_files_where_none_fits(line: str, tmp_path: Pat
         "hvdtrain train --results {results} --run-id tr",
     ],
 )
-def test_runs_are_the_folders_of_the_results_that_are_named(line: str, tmp_path: Path) -> None:
+def test_runs_are_the_folders_of_the_results_that_are_named(
+    line: str, tmp_path: Path, shell: Shell
+) -> None:
     for name in ("trial-2", "trial-1", "other"):
         (tmp_path / "mine" / name).mkdir(parents=True)
     (tmp_path / "mine/trial.txt").touch()
-    assert names(line.format(results="mine"), tmp_path) == ["trial-1", "trial-2"]
-    assert names(line.format(results="nowhere"), tmp_path) == []
+    assert shell.names(line.format(results="mine")) == ["trial-1", "trial-2"]
+    assert shell.names(line.format(results="nowhere")) == []
 
 
 @pytest.mark.parametrize("line", ["hvdtrain status ", "hvdtrain collect --mllog "])
-def test_runs_are_those_in_results_where_nothing_else_is_said(line: str, tmp_path: Path) -> None:
+def test_runs_are_those_in_results_where_nothing_else_is_said(
+    line: str, tmp_path: Path, shell: Shell
+) -> None:
     (tmp_path / "results/one").mkdir(parents=True)
-    assert names(line, tmp_path) == ["one"]
+    assert shell.names(line) == ["one"]
 
 
-def test_job_files_are_those_in_jobs_or_in_the_folder_that_is_typed(tmp_path: Path) -> None:
+def test_job_files_are_those_in_jobs_or_in_the_folder_that_is_typed(
+    tmp_path: Path, shell: Shell
+) -> None:
     for path in ("jobs/table-05.toml", "jobs/notes.txt", "mine/a.toml", "mine/b.toml"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).touch()
-    assert names("hvdtrain render-job --job ", tmp_path) == ["jobs/table-05.toml"]
-    assert names("hvdtrain render-job --job mine/b", tmp_path) == ["mine/b.toml"]
-    assert complete("hvdtrain render-job --job nothing", tmp_path) == [("file", "nothing")]
+    assert shell.names("hvdtrain render-job --job ") == ["jobs/table-05.toml"]
+    assert shell.names("hvdtrain render-job --job mine/b") == ["mine/b.toml"]
+    assert shell.complete("hvdtrain render-job --job nothing") == [("file", "nothing")]
 
 
-def test_a_proposal_loads_neither_the_training_stack_nor_a_table(tmp_path: Path) -> None:
-    program = MAIN + (
-        "try:\n    main()\nfinally:\n"
-        "    loaded = {module.partition('.')[0] for module in sys.modules}\n"
-        "    print(*(f'loaded,{name}' for name in loaded), sep='\\n')"
+def test_a_proposal_loads_neither_the_training_stack_nor_a_table() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, **shell_variables("hvdtrain train --recipe linear-9")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
-    answers = complete("hvdtrain train --recipe linear-9", tmp_path, program)
+    answers = read_answers(done.stdout)
     assert ("plain", "linear-90") in answers
     loaded = {value for kind, value in answers if kind == "loaded"}
     assert "hvdtrain" in loaded

@@ -6,20 +6,39 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import pytest
 
+from hvdtrain.cli.main import main
 from hvdtrain.cli.usage import explain_usage
 
-HVDTRAIN = [sys.executable, "-m", "hvdtrain"]
+
+class Ended(NamedTuple):
+    """How the program ended, and what it wrote."""
+
+    code: object
+    out: str
+    err: str
 
 
-def run(*words: str, answer: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*HVDTRAIN, *words], input=answer, capture_output=True, text=True, timeout=60, check=False
-    )
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the program in this process: it has many ways to go wrong, and takes time to start."""
+
+    def run_words(*words: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["hvdtrain", *words])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        return Ended(exited.value.code or 0, *capsys.readouterr())
+
+    return run_words
 
 
 @pytest.mark.parametrize(
@@ -90,19 +109,21 @@ def run(*words: str, answer: str = "") -> subprocess.CompletedProcess[str]:
         ),
     ],
 )
-def test_an_error_of_clicks_names_what_why_and_what_to_do(line: str, first: str, fix: str) -> None:
+def test_an_error_of_clicks_names_what_why_and_what_to_do(
+    line: str, first: str, fix: str, run: Run
+) -> None:
     done = run(*line.split())
-    assert done.returncode == 2
-    assert done.stdout == ""
-    said = done.stderr.splitlines()
+    assert done.code == 2
+    assert done.out == ""
+    said = done.err.splitlines()
     assert said[0].startswith(f"hvdtrain: {first}")
     assert said[1:] == [f"  fix: {fix}"]
 
 
-def test_a_value_with_quotes_and_escapes_is_shown_whole_and_does_nothing() -> None:
+def test_a_value_with_quotes_and_escapes_is_shown_whole_and_does_nothing(run: Run) -> None:
     done = run("predict", "--nodes", "a'\"\x1b[31m b")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == (
+    assert done.code == 2
+    assert done.err.splitlines()[0] == (
         "hvdtrain: --nodes: 'a\\'\"\\x1b[31m b' is not possible: a whole number, at least 1"
     )
 
@@ -114,18 +135,18 @@ def test_what_click_may_say_besides_still_comes_out_in_this_style() -> None:
     )
 
 
-def test_without_a_command_the_help_is_for_people_and_the_exit_code_an_error() -> None:
+def test_without_a_command_the_help_is_for_people_and_the_exit_code_an_error(run: Run) -> None:
     done = run()
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert "Submit and watch:" in done.stderr
+    assert done.code == 2
+    assert done.out == ""
+    assert "Submit and watch:" in done.err
 
 
-def test_version_and_help_end_well_on_stdout() -> None:
+def test_version_and_help_end_well_on_stdout(run: Run) -> None:
     for words in (["--version"], ["--help"], ["predict", "-h"]):
         done = run(*words)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout
+        assert (done.code, done.err) == (0, "")
+        assert done.out
 
 
 def test_ctrl_c_ends_a_command_as_a_signal_does_and_without_a_traceback(tmp_path: Path) -> None:
