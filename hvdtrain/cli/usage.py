@@ -124,10 +124,11 @@ def _allowed(kind: click.ParamType[Any]) -> str:
 
 
 def _range(kind: click.IntRange | click.FloatRange) -> str:
-    if kind.min is None:
-        return "" if kind.max is None else f", at most {kind.max}"
-    least = f"above {kind.min}" if kind.min_open else f"at least {kind.min}"
-    return f", {least}" if kind.max is None else f" from {kind.min} to {kind.max}"
+    if None not in (kind.min, kind.max) and not (kind.min_open or kind.max_open):
+        return f" from {kind.min} to {kind.max}"
+    least = "" if kind.min is None else f", {'above' if kind.min_open else 'at least'} {kind.min}"
+    most = "" if kind.max is None else f", {'below' if kind.max_open else 'at most'} {kind.max}"
+    return least + most
 
 
 def _nearest(
