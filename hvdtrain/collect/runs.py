@@ -146,12 +146,6 @@ def epoch_seconds(record: Record) -> tuple[float, Clock] | None:
     return None
 
 
-def describe_model(model: ModelSpec) -> str:
-    """`resnet50-v1/224/1000/fp32`: network, image size, classes, precision."""
-    network = f"{model.name}-{model.version}" if model.name == "resnet50" else model.name
-    return f"{network}/{model.image_size}/{model.classes}/{model.precision}"
-
-
 def is_imagenet(plan: RunPlan) -> bool:
     """Whether the training set has the size of ImageNet-1K, give or take a few broken files."""
     return abs(plan.dataset.train_images / IMAGENET_TRAIN_IMAGES - 1) <= _IMAGENET_TOLERANCE

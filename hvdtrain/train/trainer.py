@@ -12,7 +12,7 @@ from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.record import EvaluationResult
 from hvdtrain.train.evaluate import Evaluator
 from hvdtrain.train.models.batchnorm import average_batchnorm, moving_statistics
-from hvdtrain.train.models.resnet import make_model
+from hvdtrain.train.models.network import make_model
 from hvdtrain.train.optim.optimizer import Optimizer, make_optimizer
 from hvdtrain.train.optim.weight_average import WeightAverage
 from hvdtrain.train.reduction.mean import AllreduceMean

@@ -17,7 +17,7 @@ from tests.ranks import run_ranks
 pytest.importorskip("horovod")
 tf = pytest.importorskip("tensorflow")
 from hvdtrain.train.evaluate import Evaluator, count_hits  # noqa: E402
-from hvdtrain.train.models.resnet import make_model  # noqa: E402
+from hvdtrain.train.models.network import make_model  # noqa: E402
 
 pytestmark = pytest.mark.tf
 
@@ -81,7 +81,7 @@ import horovod.tensorflow as hvd
 import numpy as np
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.train.evaluate import Evaluator
-from hvdtrain.train.models.resnet import make_model
+from hvdtrain.train.models.network import make_model
 
 hvd.init()
 model = make_model(ModelSpec(name="small", image_size=8, classes=7), seed=1)

@@ -14,7 +14,7 @@ from tests.ranks import run_ranks
 
 pytest.importorskip("horovod")
 tf = pytest.importorskip("tensorflow")
-from hvdtrain.train.models.resnet import make_model  # noqa: E402
+from hvdtrain.train.models.network import make_model  # noqa: E402
 from hvdtrain.train.optim.optimizer import MomentumSGD  # noqa: E402
 from hvdtrain.train.reduction.mean import AllreduceMean  # noqa: E402
 from hvdtrain.train.step import make_train_step, mean_loss  # noqa: E402
@@ -262,7 +262,7 @@ import horovod.tensorflow as hvd
 import numpy as np
 import tensorflow as tf
 from hvdtrain.plan.method.model import ModelSpec
-from hvdtrain.train.models.resnet import make_model
+from hvdtrain.train.models.network import make_model
 from hvdtrain.train.optim.optimizer import MomentumSGD
 from hvdtrain.train.reduction.mean import AllreduceMean
 from hvdtrain.train.step import make_train_step

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar, get_args
 
 import msgspec
 
-from hvdtrain.collect.runs import Run, describe_model
+from hvdtrain.collect.runs import Run
 from hvdtrain.collect.tables.rounding import format_amount, format_spread, median, spread_percent
 from hvdtrain.collect.tables.table import Column, Shown, Table, Value
 
@@ -93,7 +93,7 @@ def measure(values: Sequence[float | None]) -> Measure:
 def field_of(run: Run, field: Field) -> str | int | float:
     """The value of a field of a run; an unknown length in epochs is 0."""
     if field == "model":
-        return describe_model(run.model)
+        return run.model.label
     value: str | int | float | None = getattr(run, field)
     return value if value is not None else 0
 

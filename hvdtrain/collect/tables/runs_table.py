@@ -10,7 +10,7 @@ import msgspec
 
 from hvdtrain.collect.paper.match import find_paper_row
 from hvdtrain.collect.paper.tables import TableNumber
-from hvdtrain.collect.runs import Run, Unfinished, describe_model
+from hvdtrain.collect.runs import Run, Unfinished
 from hvdtrain.collect.tables.rounding import (
     difference_percent,
     format_amount,
@@ -95,7 +95,7 @@ def _row(run: Run) -> Row:
         kind=run.kind,
         status=run.status,
         system=run.system,
-        model=describe_model(run.model),
+        model=run.model.label,
         node_batch=run.node_batch,
         nodes=run.nodes,
         epoch_seconds=run.epoch_seconds,

@@ -22,7 +22,7 @@ from hvdtrain.train.data.corrupt import count_corrupt
 from hvdtrain.train.data.dataset import discover
 from hvdtrain.train.data.pipeline import open_pipeline
 from hvdtrain.train.evaluate import count_hits, make_result
-from hvdtrain.train.models.resnet import make_model
+from hvdtrain.train.models.network import make_model
 from hvdtrain.train.options import EnsembleOptions
 from hvdtrain.train.process.context import RankContext
 from hvdtrain.train.process.world import World, bcast_from_root

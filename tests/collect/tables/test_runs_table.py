@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hvdtrain.collect.runs import describe_model, epoch_seconds, make_run
+from hvdtrain.collect.runs import epoch_seconds, make_run
 from hvdtrain.collect.tables.runs_table import Row, make_rows
 from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.method.model import ModelSpec
@@ -204,6 +204,6 @@ def test_rows_are_in_the_order_of_the_paper() -> None:
 
 
 def test_a_model_is_told_apart_by_everything_that_changes_its_work() -> None:
-    assert describe_model(ModelSpec()) == "resnet50-v1/224/1000/fp32"
+    assert ModelSpec().label == "resnet50-v1/224/1000/fp32"
     small = ModelSpec(name="small", image_size=32, classes=10, precision="bf16")
-    assert describe_model(small) == "small/32/10/bf16"
+    assert small.label == "small/32/10/bf16"

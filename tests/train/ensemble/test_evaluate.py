@@ -18,7 +18,7 @@ from hvdtrain.train.checkpoint.digest import weights_sha256  # noqa: E402
 from hvdtrain.train.checkpoint.weights import load_weights, save_weights  # noqa: E402
 from hvdtrain.train.ensemble.evaluate import EnsembleEvaluator, average_softmax  # noqa: E402
 from hvdtrain.train.evaluate import Evaluator  # noqa: E402
-from hvdtrain.train.models.resnet import make_model  # noqa: E402
+from hvdtrain.train.models.network import make_model  # noqa: E402
 
 pytestmark = pytest.mark.tf
 

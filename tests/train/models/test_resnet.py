@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.method.model import ModelSpec
+from hvdtrain.plan.method.model import MODELS, ModelSpec
 
 tf = pytest.importorskip("tensorflow")
-from hvdtrain.train.models.resnet import make_model  # noqa: E402
+from hvdtrain.train.models.network import make_model  # noqa: E402
 
 pytestmark = pytest.mark.tf
 
@@ -32,6 +32,16 @@ def test_resnet50_has_the_parameters_of_the_literature(version: Literal["v1", "v
     assert trained == 25_557_032
     assert model.count_params() - trained == 53_120
     assert model.output_shape == (None, 1000)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_of_the_registry_has_the_parameters_that_it_says(name: str) -> None:
+    network = MODELS[name]
+    spec = ModelSpec(name=name, image_size=network.image_size, classes=network.classes)
+    model = make_model(spec)
+    trained = sum(variable.shape.num_elements() for variable in model.trainable_variables)
+    assert trained == network.parameters
+    assert model.output_shape == (None, network.classes)
 
 
 def test_convolutions_have_no_bias(resnet50: Any) -> None:

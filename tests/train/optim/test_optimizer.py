@@ -28,7 +28,7 @@ from tests.train.trajectory import (
 )
 
 tf = pytest.importorskip("tensorflow")
-from hvdtrain.train.models.resnet import make_model  # noqa: E402
+from hvdtrain.train.models.network import make_model  # noqa: E402
 from hvdtrain.train.optim.optimizer import make_optimizer  # noqa: E402
 
 pytestmark = pytest.mark.tf

@@ -12,7 +12,7 @@ from hvdtrain.plan.method.model import ModelSpec
 from tests.ranks import run_ranks
 
 tf = pytest.importorskip("tensorflow")
-from hvdtrain.train.models.resnet import make_model  # noqa: E402
+from hvdtrain.train.models.network import make_model  # noqa: E402
 from hvdtrain.train.optim.weight_average import WeightAverage  # noqa: E402
 
 pytestmark = pytest.mark.tf

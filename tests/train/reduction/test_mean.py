@@ -59,7 +59,7 @@ import numpy as np
 import tensorflow as tf
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.train.models.batchnorm import average_batchnorm, moving_statistics
-from hvdtrain.train.models.resnet import make_model
+from hvdtrain.train.models.network import make_model
 from hvdtrain.train.reduction.mean import (
     AllreduceMean,
     broadcast_state,
