@@ -12,6 +12,7 @@ from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.recipe import load_recipe
 from hvdtrain.plan.method.run_plan import RunPlan, make_plan
 from hvdtrain.plan.method.snapshot import EvaluationResult
+from hvdtrain.plan.method.train_spec import TrainSpec, model_fields
 from hvdtrain.runs.ensemble import Ensemble, EnsembleMember
 from hvdtrain.runs.preflight import AllreduceTime, NodeSpeed, Preflight
 from hvdtrain.runs.record import RankPlacement, Record, Versions
@@ -31,7 +32,10 @@ def sample_plan(**changes: Any) -> RunPlan:
         "source": DataSource(),
         "dataset": DatasetInfo(train_images=80, validation_images=16, classes=10),
     }
-    return make_plan(**(values | changes))
+    values |= changes
+    spec = model_fields(values.pop("model")) | {"steps": values.pop("stop_after_steps", None)}
+    spec |= {key: values.pop(key) for key in ("accumulate", "epochs", "seed") if key in values}
+    return make_plan(TrainSpec(**spec), **values)
 
 
 def sample_record(**changes: Any) -> Record:

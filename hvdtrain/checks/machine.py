@@ -53,7 +53,7 @@ def judge_memory(meminfo: str) -> Check:
     if free_gb < MEMORY_FAIL_GB:
         return Check("memory", "fail", detail, "end other programs, or use a larger machine")
     if free_gb < MEMORY_WARN_GB:
-        return Check("memory", "warn", detail, "train with fewer ranks or a smaller --batch")
+        return Check("memory", "warn", detail, "train with fewer ranks or a smaller --rank-batch")
     return Check("memory", "ok", detail)
 
 

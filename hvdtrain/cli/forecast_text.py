@@ -82,14 +82,16 @@ def _halves(basis: Basis) -> list[str]:
 def _as_toml(step_time: StepTime) -> list[str]:
     """The fit as a system file holds it: render-job then has a forecast for the system."""
     own = msgspec.to_builtins(step_time)
-    ring = own.pop("ring")
-    lines = ["[step_time]", *(f"{key} = {_toml_value(value)}" for key, value in own.items())]
-    return [
-        *lines,
-        "",
-        "[step_time.ring]",
-        *(f"{key} = {value:.6g}" for key, value in ring.items()),
-    ]
+    inner = {name: own.pop(name) for name in ("model", "ring")}
+    lines = ["[step_time]", *map(_toml_line, own.items())]
+    for name, table in inner.items():
+        lines += ["", f"[step_time.{name}]", *map(_toml_line, table.items())]
+    return lines
+
+
+def _toml_line(item: tuple[str, object]) -> str:
+    key, value = item
+    return f"{key} = {_toml_value(value)}"
 
 
 def _toml_value(value: object) -> str:

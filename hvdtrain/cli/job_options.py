@@ -12,55 +12,34 @@ from typing import Any
 import click
 import msgspec
 
-from hvdtrain.cli.completion import complete_job_file, complete_recipe, complete_system
+from hvdtrain.cli.completion import complete_job_file
 from hvdtrain.cli.options import option_group, systems_folder, systems_option
 from hvdtrain.cli.output import tell
+from hvdtrain.cli.struct_options import struct_options
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import load_toml
 from hvdtrain.files.fields import require_line
+from hvdtrain.files.option_words import field_names
 from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest, override_request
 from hvdtrain.plan.machine.system import load_system
 
 _WORDS = "hvdtrain.words"
 
+# Slurm's own.
+_SHORT = {
+    "nodes": "-N",
+    "walltime": "-t",
+    "account": "-A",
+    "partition": "-p",
+    "job_name": "-J",
+    "qos": "-q",
+}
+# Directives come with --set and --unset; the rows of a sweep are named after it.
+_FIELDS = field_names(JobRequest) - {"set_directives", "unset_directives", "job_name"}
+
 _REQUEST = (
-    click.option("--nodes", type=int, help="Nodes of the job."),
-    click.option(
-        "--system",
-        shell_complete=complete_system,
-        help="The cluster: see `hvdtrain systems`. Default: stampede2-knl.",
-    ),
-    click.option("--partition", help="Default: the first that the job fits into."),
-    click.option("--ranks-per-node", type=int, help="MPI ranks on a node. Default: the system's."),
-    click.option("--comm-cores", type=int, help="Cores of a node that only communicate."),
-    click.option(
-        "--node-batch", type=int, help="Images that a node computes at once. Default: 32."
-    ),
-    click.option(
-        "--accumulate",
-        type=click.IntRange(1),
-        help="Batches of a node whose gradients make one update. Default: 1.",
-    ),
-    click.option(
-        "--recipe",
-        shell_complete=complete_recipe,
-        help="A name or a TOML file. Default: linear-90, or large-batch-100 from a batch of "
-        "16384 on.",
-    ),
-    click.option("--epochs", type=float, help="Stretch the recipe to this many epochs."),
-    click.option(
-        "--data",
-        help="Folder of TFRecord shards or images on the cluster, copied to every node when the "
-        "job starts; or `synthetic`. Default: the folder that HVDTRAIN_DATA names when the job "
-        "starts.",
-    ),
-    click.option("--results", help="Folder of all runs on the cluster. Default: results."),
-    click.option(
-        "--walltime", help="HH:MM:SS. Default: the upper end of the forecast, and the start-up."
-    ),
-    click.option("--account", help="Slurm's account."),
-    click.option("--qos", help="Slurm's QOS. Default: the partition's."),
+    *struct_options(JobRequest, _FIELDS, spellings=_SHORT),
     click.option(
         "--set",
         "settings",
@@ -74,24 +53,11 @@ _REQUEST = (
         metavar="KEY",
         help="Leave out an #SBATCH directive. Can be repeated.",
     ),
-    click.option(
-        "--preflight/--no-preflight",
-        default=None,
-        help="Whether the ranks check each other and their nodes before they train. Default: they "
-        "do.",
-    ),
-    click.option(
-        "--attest/--no-attest",
-        default=None,
-        help="Whether a thread that is not where the core map has it ends the job. Default: it "
-        "does.",
-    ),
-    click.option("--template", help="Name of a shipped template, or path of your own."),
     click.option("--hvdtrain", help="Path of hvdtrain on the cluster. Default: this installation."),
     systems_option,
 )
 _ONE_JOB = (
-    click.option("--job-name", help="Default: made of system, nodes and global batch."),
+    *struct_options(JobRequest, {"job_name"}, spellings=_SHORT),
     click.option(
         "--job",
         "job_file",

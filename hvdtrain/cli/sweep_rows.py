@@ -14,6 +14,7 @@ from hvdtrain.cli.job_options import Planner, with_whole_path
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.job.chain import jobs_needed, plan_chained
 from hvdtrain.plan.job.job_plan import JobPlan
+from hvdtrain.plan.job.request import spread_model
 from hvdtrain.plan.job.sweep import SweepRow
 from hvdtrain.runs.folder import find_submission
 from hvdtrain.runs.submission import MOST_JOBS, Submission, make_submission
@@ -69,7 +70,7 @@ def plan_row(planner: Planner, row: SweepRow) -> Entry:
     earlier = find_submission(Path(plan.request.results), row.run_id)
     if earlier is None:
         return Entry(row, plan, fresh, done=False)
-    if earlier.request != plan.request:
+    if spread_model(earlier.request) != plan.request:
         raise InputError(
             "run",
             row.run_id,

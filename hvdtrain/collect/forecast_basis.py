@@ -27,15 +27,18 @@ class Basis:
         step_time: Fitted.
         points: What to; empty when it was read from the system file.
         assumptions: Of the fit.
-        model: What the steps trained.
         notes: What the user should know of it.
     """
 
     step_time: StepTime
     points: tuple[Point, ...]
     assumptions: Assumptions
-    model: ModelSpec
     notes: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> ModelSpec:
+        """What the steps trained."""
+        return self.step_time.model
 
 
 def read_stored(system: System, folder: Path) -> Basis:
@@ -58,7 +61,6 @@ def read_stored(system: System, folder: Path) -> Basis:
         step_time=system.step_time,
         points=(),
         assumptions=Assumptions(),
-        model=ModelSpec(),
         notes=(system.step_time.source,),
     )
 
@@ -71,12 +73,18 @@ def fit_paper(system: str) -> Basis:
     """
     from hvdtrain.collect.measured_steps import TABLE_OF, paper_assumptions, paper_points
 
-    points = paper_points(system)
-    return _fit(points, paper_assumptions(system), ModelSpec(), f"Table {TABLE_OF[system]}", ())
+    points, assumptions = paper_points(system), paper_assumptions(system)
+    step_time = fit_step_time(points, assumptions, f"Table {TABLE_OF[system]}")
+    return _with_error(step_time, points, assumptions)
 
 
-def fit_own(system: str, results: Path) -> Basis:
+def fit_own(system: str, results: Path, model: ModelSpec | None = None) -> Basis:
     """The step time that the runs in a folder have.
+
+    Args:
+        system: The cluster.
+        results: The folder.
+        model: Only its runs count; None: the model that most runs on the system trained.
 
     Raises:
         InputError: There are too few.
@@ -86,32 +94,27 @@ def fit_own(system: str, results: Path) -> Basis:
     from hvdtrain.runs.store import Malformed, read_results
 
     found = list(read_results(results))
-    steps = own_steps((run for run in found if isinstance(run, Record)), system)
+    steps = own_steps((run for run in found if isinstance(run, Record)), system, model)
     notes = []
     unreadable = sum(isinstance(run, Malformed) for run in found)
     if unreadable:
         notes.append(f"{unreadable} runs in {results} cannot be read: see hvdtrain collect")
     if steps.other_models:
         notes.append(
-            f"{steps.other_models} runs with another model than {steps.model.name} are left out"
+            f"{steps.other_models} runs with another model than {steps.model.label} are left out"
         )
     source = f"fitted to {steps.runs} runs, {steps.synthetic} of them on synthetic images"
     notes.append(source)
-    return _fit(steps.points, own_assumptions(steps.points), steps.model, source, tuple(notes))
+    assumptions = own_assumptions(steps.points)
+    step_time = fit_step_time(steps.points, assumptions, source, steps.model)
+    return _with_error(step_time, steps.points, assumptions, tuple(notes))
 
 
-def _fit(
+def _with_error(
+    step_time: StepTime,
     points: tuple[Point, ...],
     assumptions: Assumptions,
-    model: ModelSpec,
-    source: str,
-    notes: tuple[str, ...],
+    notes: tuple[str, ...] = (),
 ) -> Basis:
-    fitted = fit_step_time(points, assumptions, source)
-    return Basis(
-        step_time=with_error(fitted, leave_one_out(points, assumptions)),
-        points=points,
-        assumptions=assumptions,
-        model=model,
-        notes=notes,
-    )
+    step_time = with_error(step_time, leave_one_out(points, assumptions))
+    return Basis(step_time=step_time, points=points, assumptions=assumptions, notes=notes)

@@ -78,8 +78,13 @@ def paper_assumptions(system: str) -> Assumptions:
     return same_fabric(fit_step_time(paper_points("stampede2-knl"), TABLE_V, "Table V").ring)
 
 
-def own_steps(records: Iterable[Record], system: str) -> OwnSteps:
-    """The steps of the completed runs on a system, of the model that most of them trained.
+def own_steps(records: Iterable[Record], system: str, model: ModelSpec | None = None) -> OwnSteps:
+    """The steps of the completed runs of one model on a system.
+
+    Args:
+        records: Of all runs.
+        system: The cluster.
+        model: None: the one that most of the runs trained.
 
     Raises:
         InputError: There is none.
@@ -99,7 +104,14 @@ def own_steps(records: Iterable[Record], system: str) -> OwnSteps:
             "a folder with completed runs on this system, of more than two updates each",
             "hvdtrain collect RESULTS lists the runs and their systems",
         )
-    model = Counter(record.plan.model for record in usable).most_common(1)[0][0]
+    counts = Counter(record.plan.model for record in usable)
+    model = model or counts.most_common(1)[0][0]
+    if model not in counts:
+        raise InputError(
+            "--model",
+            model.label,
+            f"a model of the runs on {system}: {', '.join(each.label for each in counts)}",
+        )
     kept = [record for record in usable if record.plan.model == model]
     by_size: dict[tuple[int, int, int], list[float]] = defaultdict(list)
     for record in kept:

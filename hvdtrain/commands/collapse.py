@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from hvdtrain.cli.options import run_options
+from hvdtrain.cli.options import option_group
+from hvdtrain.cli.struct_options import make_struct, struct_options
 from hvdtrain.files.fields import require_name
+from hvdtrain.train.options import CollapseOptions, RunOptions
 
 _EXAMPLE = """\b
 Example:
@@ -28,18 +31,8 @@ Example:
     "--run-id",
     help="Name of the new run's folder, with --snapshot. Default: the run's, and -collapse-N.",
 )
-@run_options
-def command(
-    run: Path,
-    snapshot: int | None,
-    epochs: float | None,
-    data: Path | None,
-    run_id: str | None,
-    checkpoint_minutes: float,
-    checkpoint_epochs: int,
-    tensorboard: bool,
-    no_attest: bool,
-) -> None:
+@option_group(*struct_options(RunOptions))
+def command(run_id: str | None, **options: Any) -> None:
     """Collapse the snapshots of the run in the folder RUN, as one rank among those of the run.
 
     A collapse goes on from a snapshot as its recipe's [collapse] says: the paper's decays the
@@ -51,19 +44,8 @@ def command(
     from hvdtrain.stack import ensure_stack
 
     ensure_stack()
-    from hvdtrain.train.options import CollapseOptions
     from hvdtrain.train.start import start_collapses
 
-    start_collapses(
-        CollapseOptions(
-            run=run,
-            snapshot=snapshot,
-            epochs=epochs,
-            data=data,
-            run_id=None if run_id is None else require_name("--run-id", run_id),
-            checkpoint_minutes=checkpoint_minutes,
-            checkpoint_epochs=checkpoint_epochs,
-            tensorboard=tensorboard,
-            no_attest=no_attest,
-        )
-    )
+    if run_id is not None:
+        require_name("--run-id", run_id)
+    start_collapses(make_struct(CollapseOptions, {**options, "run_id": run_id}))

@@ -8,61 +8,52 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 
-from hvdtrain.cli.completion import complete_recipe
+from hvdtrain.cli.options import option_group
 from hvdtrain.cli.output import print_json, print_text, say
+from hvdtrain.cli.struct_options import make_struct, struct_options
 from hvdtrain.cli.table_output import is_terminal
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.files.decode import load_json
+from hvdtrain.files.option_words import field_names, option_words
 from hvdtrain.machine import local_mpirun, read_mpi_family, read_topology
 from hvdtrain.plan.machine.core_map import CoreMap, make_core_map
 from hvdtrain.plan.machine.environment import make_settings
+from hvdtrain.plan.method.train_spec import TrainSpec
 from hvdtrain.processor import itex_may_load, read_processor_flags
 from hvdtrain.runs.names import RECORD_FILE
 from hvdtrain.runs.record import Record
 from hvdtrain.stack import stack_variables
 from hvdtrain.train.checkpoint.interrupt import INTERRUPTED_EXIT_CODE
+from hvdtrain.train.options import TrainOptions
 
 DEFAULT_STEPS = 12
-
+DEFAULT_RANK_BATCH = 16
 
 _EXAMPLE = """\b
 Example:
-  hvdtrain dry-run --ranks 2 --batch 16 --steps 12
+  hvdtrain dry-run --ranks 2 --rank-batch 16 --steps 12
 """
 
 
 @click.command(epilog=_EXAMPLE)
 @click.option("--ranks", type=click.IntRange(1), help="Default: 2, or 1 on a single core.")
-@click.option(
-    "--batch", type=click.IntRange(1), default=16, show_default=True, help="Images per rank."
-)
-@click.option(
-    "--accumulate",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Batches of a rank whose gradients make one update.",
-)
-@click.option("--steps", type=click.IntRange(1), help=f"Updates. Default: {DEFAULT_STEPS}.")
-@click.option("--epochs", type=float, help="Passes over the data, instead of --steps.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Folder of images (train/ and val/) or of TFRecord shards. Default: synthetic images.",
-)
-@click.option("--model", type=click.Choice(["resnet50", "small"]), default="resnet50")
-@click.option("--image-size", type=int, help="Pixels. Default: 224, or 32 for the small model.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
-@click.option(
-    "--recipe",
-    default="linear-90",
-    show_default=True,
-    shell_complete=complete_recipe,
-    help="A name or a TOML file.",
+@option_group(
+    *struct_options(
+        TrainOptions,
+        field_names(TrainSpec) | {"rank_batch", "results"},
+        spellings={"rank_batch": "--batch"},
+        defaults={
+            "rank_batch": str(DEFAULT_RANK_BATCH),
+            "steps": f"{DEFAULT_STEPS}, unless there are --epochs",
+        },
+    )
 )
 @click.option(
     "--comm-cores",
@@ -71,64 +62,45 @@ Example:
     show_default=True,
     help="Cores that only communicate; 0: communication shares the compute cores.",
 )
-@click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True
-)
 @click.option("--json", "as_json", is_flag=True, help="Print the record instead of the table.")
-def command(
-    ranks: int | None,
-    batch: int,
-    accumulate: int,
-    steps: int | None,
-    epochs: float | None,
-    data: Path | None,
-    model: str,
-    image_size: int | None,
-    precision: str,
-    recipe: str,
-    comm_cores: int,
-    results: Path,
-    as_json: bool,
-) -> None:
+def command(*, ranks: int | None, comm_cores: int, as_json: bool, **options: Any) -> None:
     """Train for a few steps on this machine: real ranks, real reduction, pinned by the core map.
 
     The ranks run `hvdtrain train`, as on a cluster, and leave a record. On synthetic images the
     record says so: it is never a result to compare with the paper.
     """
-    if steps is not None and epochs is not None:
-        raise InputError("--steps", steps, "either --steps or --epochs, not both")
-    if steps is None and epochs is None:
-        steps = DEFAULT_STEPS
+    if options["steps"] is not None and options["epochs"] is not None:
+        raise InputError("--steps", options["steps"], "either --steps or --epochs, not both")
     topology = read_topology()
     cores = len(topology.cores)
     if ranks is not None and ranks > cores:
         raise InputError("--ranks", ranks, f"1 to {cores}, one core each", f"--ranks {cores}")
     core_map = make_core_map(topology, ranks or min(2, cores), comm_cores)
-    run_id = f"dry-run-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S-%f}"
-    words = [
-        *("--system", "local", "--nodes", "1", "--ranks-per-node", str(len(core_map.ranks))),
-        *(
-            "--rank-batch",
-            str(batch),
-            "--accumulate",
-            str(accumulate),
-            "--model",
-            model,
-            "--precision",
-            precision,
-        ),
-        *("--recipe", recipe, "--results", str(results), "--run-id", run_id),
-        *(("--steps", str(steps)) if steps is not None else ("--epochs", str(epochs))),
-        *(("--data", str(data)) if data is not None else ()),
-        *(("--image-size", str(image_size)) if image_size is not None else ()),
-    ]
-    _run_ranks(core_map, words)
-    record = load_json(results / run_id / RECORD_FILE, Record)
+    train = _train_options(options, len(core_map.ranks))
+    words = option_words(train, field_names(TrainOptions))
+    _run_ranks(core_map, [word for option in words for word in option])
+    assert train.run_id is not None
+    path = train.results / train.run_id / RECORD_FILE
+    record = load_json(path, Record)
     if as_json:
         print_json(record)
     else:
         _print_tables(record)
-    say(f"record: {results / run_id / RECORD_FILE}")
+    say(f"record: {path}")
+
+
+def _train_options(options: Mapping[str, Any], ranks: int) -> TrainOptions:
+    """What the ranks are asked for; a dry run is short and small unless the user says otherwise."""
+    asked = make_struct(TrainOptions, options)
+    whole = asked.steps is not None or asked.epochs is not None
+    return msgspec.structs.replace(
+        asked,
+        nodes=1,
+        ranks_per_node=ranks,
+        rank_batch=options["rank_batch"] or DEFAULT_RANK_BATCH,
+        steps=asked.steps if whole else DEFAULT_STEPS,
+        run_id=f"dry-run-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S-%f}",
+    )
 
 
 def _run_ranks(core_map: CoreMap, words: list[str]) -> None:

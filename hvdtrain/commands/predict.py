@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 
-from hvdtrain.cli.completion import complete_recipe, complete_system
+from hvdtrain.cli.completion import complete_system
 from hvdtrain.cli.forecast_text import (
     make_forecasts_table,
     print_validation,
 )
-from hvdtrain.cli.options import systems_folder, systems_option
+from hvdtrain.cli.options import option_group, systems_folder, systems_option
 from hvdtrain.cli.output import print_json, say
+from hvdtrain.cli.struct_options import make_struct, struct_options
 from hvdtrain.cli.table_output import print_table, wide_option
 from hvdtrain.collect.forecast_basis import fit_own, fit_paper, read_stored
 from hvdtrain.errors import InputError
@@ -22,12 +25,19 @@ from hvdtrain.plan.forecast.step_time import StepTime
 from hvdtrain.plan.job.job_plan import plan_run
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import load_system
+from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.plan.method.train_spec import model_fields
 
 _EXAMPLE = """\b
 Example:
   hvdtrain predict --system stampede2-knl --nodes 256 --nodes 512 --nodes 1024
 """
+
+
+# What chooses the model, and what else decides how long a run takes.
+_MODEL = ("model", "model_version", "image_size", "classes", "precision")
+_RUN = ("node_batch", "accumulate", "recipe", "epochs")
 
 
 @click.command(epilog=_EXAMPLE)
@@ -41,26 +51,7 @@ Example:
 @click.option(
     "--nodes", type=click.IntRange(1), multiple=True, help="Nodes of the run. Can be repeated."
 )
-@click.option(
-    "--node-batch",
-    type=click.IntRange(1),
-    default=32,
-    show_default=True,
-    help="Images that a node computes at once.",
-)
-@click.option(
-    "--accumulate",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Batches of a node whose gradients make one update.",
-)
-@click.option(
-    "--recipe",
-    shell_complete=complete_recipe,
-    help="A name or a TOML file. Default: as in hvdtrain render-job.",
-)
-@click.option("--epochs", type=float, help="Stretch the recipe to this many epochs.")
+@option_group(*struct_options(JobRequest, {*_MODEL, *_RUN}))
 @click.option(
     "--fit",
     "results",
@@ -78,17 +69,15 @@ Example:
 @wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object for each --nodes.")
 def command(
+    *,
     system: str,
     nodes: tuple[int, ...],
-    node_batch: int,
-    accumulate: int,
-    recipe: str | None,
-    epochs: float | None,
     results: Path | None,
     validate: bool,
     systems_dir: Path | None,
     wide: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Forecast the time of a run: per step, per epoch, and in all, with what to expect at most.
 
@@ -101,23 +90,20 @@ def command(
     """
     folder = systems_folder(systems_dir)
     loaded = load_system(system, folder)
+    request = make_struct(JobRequest, {**options, "system": system})
+    asked = any(options[field] is not None for field in _MODEL)
+    model = request.model_for(request.unseen_classes) if asked else None
     if validate:
         if nodes or as_json:
             raise InputError("--validate", "with --nodes or --json", "--validate without them")
-        basis = fit_own(system, results) if results else fit_paper(system)
+        basis = fit_own(system, results, model) if results else fit_paper(system)
         print_validation(basis, wide)
         return
     if not nodes:
         raise InputError("--nodes", None, "the number of nodes, once or several times")
-    basis = fit_own(system, results) if results else read_stored(loaded, folder)
-    request = JobRequest(
-        system=system,
-        node_batch=node_batch,
-        accumulate=accumulate,
-        recipe=recipe,
-        epochs=epochs,
-        model=basis.model,
-    )
+    basis = fit_own(system, results, model) if results else read_stored(loaded, folder)
+    _check_model(basis.model, model)
+    request = msgspec.structs.replace(request, **model_fields(basis.model))
     plans = [plan_run(request, loaded, count) for count in dict.fromkeys(nodes)]
     forecasts = [make_forecast(plan, basis.step_time) for plan in plans]
     if as_json:
@@ -126,8 +112,23 @@ def command(
         print_json(shown)
     else:
         print_table(make_forecasts_table(plans, forecasts), wide)
-    for note in (*basis.notes, *_outside(basis.step_time, node_batch, plans)):
+    for note in (*basis.notes, *_outside(basis.step_time, request.node_batch, plans)):
         say(f"note: {note}")
+
+
+def _check_model(fitted: ModelSpec, asked: ModelSpec | None) -> None:
+    """Refuse a model that the step time says nothing of.
+
+    Raises:
+        InputError: Another model was asked for.
+    """
+    if asked not in (None, fitted):
+        raise InputError(
+            "--model",
+            asked.label,
+            f"the step time was fitted to {fitted.label}, and says nothing of another model",
+            "--fit RESULTS fits one to your own runs of this model",
+        )
 
 
 def _outside(step_time: StepTime, node_batch: int, plans: Sequence[RunPlan]) -> list[str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from typing import Any
 
 import click
 
 from hvdtrain.cli.output import print_json, say_error, tell
-from hvdtrain.commands.train import command as train
+from hvdtrain.commands.train import make_train_options, train_options
 from hvdtrain.errors import RunError
-from hvdtrain.files.fields import printable, require_name
+from hvdtrain.files.fields import printable
 from hvdtrain.runs.preflight import Preflight
 
 _SHOWN_RANKS = 16
@@ -22,6 +21,7 @@ Example:
 
 
 @click.command(epilog=_EXAMPLE)
+@train_options
 @click.option(
     "--deadline",
     "deadline_seconds",
@@ -44,15 +44,9 @@ def command(*, deadline_seconds: float, as_json: bool, **options: Any) -> None:
     from hvdtrain.stack import ensure_stack
 
     ensure_stack()
-    from hvdtrain.train.options import TrainOptions
     from hvdtrain.train.preflight.rank import run_preflight
 
-    if options["run_id"] is not None:
-        require_name("--run-id", options["run_id"])
-    names = [field.name for field in dataclasses.fields(TrainOptions)]
-    report = run_preflight(
-        TrainOptions(**{name: options[name] for name in names}), deadline_seconds
-    )
+    report = run_preflight(make_train_options(options), deadline_seconds)
     if report is None:
         return
     show_report(report)
@@ -60,10 +54,6 @@ def command(*, deadline_seconds: float, as_json: bool, **options: Any) -> None:
         print_json(report)
     if report.faults:
         sys.exit(1)
-
-
-# All of them, so that both lines of a job can have the same options.
-command.params = [*train.params, *command.params]
 
 
 def show_report(report: Preflight) -> None:

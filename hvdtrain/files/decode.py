@@ -154,7 +154,15 @@ def _candidates(kind: type, path: str) -> tuple[Any, ...]:
     found: Any = msgspec.inspect.type_info(kind)
     for step in _steps(path):
         found = _descend(found, step)
-    return tuple(getattr(found, "types", (found,)))
+    return _members(found)
+
+
+def _members(info: Any) -> tuple[Any, ...]:
+    """A type, or those of a union, without the descriptions around them."""
+    while isinstance(info, msgspec.inspect.Metadata):
+        info = info.type
+    types = getattr(info, "types", None)
+    return (info,) if types is None else tuple(each for one in types for each in _members(one))
 
 
 def _fields(info: Any) -> tuple[Any, ...]:
@@ -162,8 +170,7 @@ def _fields(info: Any) -> tuple[Any, ...]:
 
 
 def _descend(info: Any, step: str) -> Any:
-    candidates = getattr(info, "types", (info,))
-    for candidate in candidates:
+    for candidate in _members(info):
         for field in _fields(candidate):
             if field.encode_name == step:
                 return field.type

@@ -47,3 +47,18 @@ Epochs = Annotated[float, Meta(gt=0, le=10_000)]
 
 WrittenSeconds = Annotated[float, Meta(ge=0, le=1e6)]
 """A duration in a file that a person writes."""
+
+Minutes = Annotated[float, Meta(gt=0, le=100_000)]
+"""An interval in a file that a person writes."""
+
+Images = Annotated[int, Meta(ge=1, le=10**10)]
+"""Images of an epoch."""
+
+Pixels = Annotated[int, Meta(ge=1, le=10_000)]
+"""Height or width of an image."""
+
+Cores = Annotated[int, Meta(ge=0, le=100_000)]
+"""Cores of a node; also none."""
+
+Seed = Annotated[int, Meta(ge=0, lt=2**31)]
+"""What random numbers begin with."""

@@ -11,9 +11,11 @@ import msgspec
 from hvdtrain import __version__
 from hvdtrain.errors import InputError
 from hvdtrain.files.fields import unknown_name
+from hvdtrain.files.option_words import field_names, option_words
 from hvdtrain.plan.job.job_plan import JobPlan
 from hvdtrain.plan.job.summary import describe_job
 from hvdtrain.plan.machine.environment import Layer
+from hvdtrain.plan.method.train_spec import TrainSpec
 from hvdtrain.resources import resource_folder
 from hvdtrain.slurm.launcher import launch_words
 from hvdtrain.slurm.quoting import (
@@ -73,6 +75,7 @@ def render_script(plan: JobPlan) -> str:
         return environment.get_template(name).render(
             plan=plan,
             version=__version__,
+            network=run.model.network.title,
             description=describe_job(plan),
             detect=detect,
             map_names=[
@@ -94,32 +97,20 @@ def render_script(plan: JobPlan) -> str:
         raise InputError("--template", plan.template, f"a template that works: {error}") from None
 
 
-def train_options(plan: JobPlan) -> tuple[tuple[str, str], ...]:
-    """Options of `hvdtrain train` that the plan decides, the usual ones of the model left out."""
-    run, model = plan.run, plan.run.model
-    options = [
+def train_options(plan: JobPlan) -> tuple[tuple[str, ...], ...]:
+    """Options of `hvdtrain train`, each with its value: where it runs, and what is not usual."""
+    run = plan.run
+    spec = msgspec.structs.replace(plan.request, recipe=plan.recipe)
+    # The data are a folder on the nodes, whose name the script knows.
+    elsewhere, always = {"data"}, {"recipe"}
+    (always if spec.is_synthetic else elsewhere).add("images_per_epoch")
+    return (
         ("--system", run.system),
         ("--nodes", str(run.nodes)),
         ("--ranks-per-node", str(run.ranks_per_node)),
         ("--rank-batch", str(run.rank_batch)),
-        *((("--accumulate", str(run.accumulate)),) if run.accumulate > 1 else ()),
-        ("--recipe", plan.recipe),
-    ]
-    if plan.request.epochs is not None:
-        options.append(("--epochs", f"{plan.request.epochs:g}"))
-    usual = type(model)()
-    for field, option in (
-        ("name", "--model"),
-        ("version", "--model-version"),
-        ("image_size", "--image-size"),
-        ("classes", "--classes"),
-        ("precision", "--precision"),
-    ):
-        if getattr(model, field) != getattr(usual, field):
-            options.append((option, str(getattr(model, field))))
-    if run.source.kind == "synthetic":
-        options.append(("--images-per-epoch", str(run.dataset.train_images)))
-    return tuple(options)
+        *option_words(spec, field_names(TrainSpec) - elsewhere, always),
+    )
 
 
 def _find_template(name: str) -> tuple[str, ScriptEnvironment]:

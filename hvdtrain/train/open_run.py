@@ -10,10 +10,8 @@ import msgspec
 import numpy as np
 
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.files.decode import convert
 from hvdtrain.plan.method.dataset import DatasetInfo, DataSource
-from hvdtrain.plan.method.model import ModelSpec
-from hvdtrain.plan.method.recipe import load_recipe
+from hvdtrain.plan.method.recipe import default_recipe, load_recipe
 from hvdtrain.plan.method.run_plan import RunPlan, make_plan
 from hvdtrain.runs.folder import RunFolder
 from hvdtrain.runs.lock import RunLock, take_lock
@@ -113,8 +111,6 @@ def _all_corrupt(state: RunState) -> tuple[int, ...]:
     return tuple(sorted({example for rank in state.ranks for example in rank.corrupt}))
 
 
-DEFAULT_IMAGE_SIZE = {"resnet50": 224, "small": 32}
-DEFAULT_CLASSES = {"resnet50": 1000, "small": 10}
 SYNTHETIC_VALIDATION_STEPS = 2
 """Made-up images teach nothing, so their evaluation only has to exercise the code."""
 
@@ -125,33 +121,19 @@ def make_run_plan(options: TrainOptions, world: World) -> RunPlan:
     Raises:
         InputError: The recipe, the data, the model or the batch is not possible.
     """
-    recipe = load_recipe(options.recipe)
     source, dataset = _look_at_data(options, world.ranks)
     nodes = options.nodes or world.nodes
-    model = convert(
-        {
-            "name": options.model,
-            "version": options.model_version,
-            "image_size": options.image_size or DEFAULT_IMAGE_SIZE[options.model],
-            "classes": options.classes or dataset.classes,
-            "precision": options.precision,
-        },
-        ModelSpec,
-        "model",
-    )
+    ranks_per_node = options.ranks_per_node or max(1, world.ranks // nodes)
+    global_batch = nodes * ranks_per_node * options.rank_batch * options.accumulate
     return make_plan(
+        options,
         system=options.system,
         nodes=nodes,
-        ranks_per_node=options.ranks_per_node or max(1, world.ranks // nodes),
+        ranks_per_node=ranks_per_node,
         rank_batch=options.rank_batch,
-        accumulate=options.accumulate,
-        recipe=recipe,
-        model=model,
+        recipe=load_recipe(options.recipe or default_recipe(global_batch)),
         source=source,
         dataset=dataset,
-        epochs=options.epochs,
-        stop_after_steps=options.steps,
-        seed=options.seed,
     )
 
 
@@ -166,6 +148,6 @@ def _look_at_data(options: TrainOptions, ranks: int) -> tuple[DataSource, Datase
     dataset = DatasetInfo(
         train_images=options.images_per_epoch,
         validation_images=SYNTHETIC_VALIDATION_STEPS * options.rank_batch * ranks,
-        classes=options.classes or DEFAULT_CLASSES[options.model],
+        classes=options.unseen_classes,
     )
     return DataSource(), dataset

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from hvdtrain.files.numbers import WrittenPositiveInt
+from hvdtrain.plan.method.train_spec import RunOptions, TrainSpec
+
+__all__ = ["CollapseOptions", "EnsembleOptions", "RunOptions", "TrainOptions"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How a run looks after itself, whatever it does.
-
-    Attributes:
-        checkpoint_minutes: At most so many minutes of work are lost.
-        checkpoint_epochs: A checkpoint is also written after every so many epochs.
-        tensorboard: Whether to write TensorBoard's event files as well.
-        no_attest: Whether to go on though threads are not where the core map has them.
-    """
-
-    checkpoint_minutes: float
-    checkpoint_epochs: int
-    tensorboard: bool
-    no_attest: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class CollapseOptions(RunOptions):
+class CollapseOptions(RunOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The options of `hvdtrain collapse`.
 
     Attributes:
@@ -36,10 +26,10 @@ class CollapseOptions(RunOptions):
     """
 
     run: Path
-    snapshot: int | None
-    epochs: float | None
-    data: Path | None
-    run_id: str | None
+    snapshot: int | None = None
+    epochs: float | None = None
+    data: Path | None = None
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,49 +45,31 @@ class EnsembleOptions:
     data: Path | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainOptions(RunOptions):
-    """The options of `hvdtrain train`.
+class TrainOptions(TrainSpec, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The options of `hvdtrain train`: a training, and the ranks and the folder that it has."""
 
-    Attributes:
-        system: Name of the system, for the record.
-        nodes: Nodes that were planned; None: as many as the ranks are on.
-        ranks_per_node: Ranks on each; None: the ranks divided by the nodes.
-        rank_batch: Images that a rank computes at once.
-        accumulate: How many such batches make one update.
-        recipe: Name of a shipped recipe, or path of a file.
-        epochs: Stretches the recipe; None: its own length.
-        steps: Ends the run early; None: the whole recipe.
-        data: Folder of images or TFRecords; None: synthetic.
-        images_per_epoch: Images of a synthetic epoch.
-        model: `resnet50` or `small`.
-        model_version: `v1` or `v1.5`.
-        image_size: Pixels; None: 224 for resnet50 and 32 for small.
-        classes: None: as many as the data has.
-        precision: `fp32` or `bf16`.
-        seed: Of weights, data order and augmentation.
-        results: Folder of all runs.
-        run_id: Name of this run's folder; None: made from the time and the plan. A run of this
-            name that did not end is continued.
-        allow_change: Whether a run may be continued with another plan.
-    """
-
-    system: str
-    nodes: int | None
-    ranks_per_node: int | None
-    rank_batch: int
-    accumulate: int
-    recipe: str
-    epochs: float | None
-    steps: int | None
-    data: Path | None
-    images_per_epoch: int
-    model: str
-    model_version: str
-    image_size: int | None
-    classes: int | None
-    precision: str
-    seed: int
-    results: Path
-    run_id: str | None
-    allow_change: bool
+    system: Annotated[str, Meta(description="Name kept in the record.")] = "local"
+    nodes: Annotated[
+        WrittenPositiveInt | None, Meta(description="Planned nodes; checked at the start.")
+    ] = None
+    ranks_per_node: Annotated[
+        WrittenPositiveInt | None, Meta(description="Planned ranks on each node.")
+    ] = None
+    rank_batch: Annotated[
+        WrittenPositiveInt, Meta(description="Images that a rank computes at once.")
+    ] = 32
+    results: Annotated[Path, Meta(description="Folder of all runs.")] = Path("results")
+    run_id: Annotated[
+        str | None,
+        Meta(
+            description="Name of this run's folder. Default: from the time and the plan. A run of "
+            "this name that did not end is continued from its last checkpoint."
+        ),
+    ] = None
+    allow_change: Annotated[
+        bool,
+        Meta(
+            description="Continue a run though the recipe, the data, the batch or the number of "
+            "ranks changed."
+        ),
+    ] = False

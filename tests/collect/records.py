@@ -13,6 +13,7 @@ from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.recipe import load_recipe, stretch_recipe
 from hvdtrain.plan.method.run_plan import RunPlan, make_plan
 from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
+from hvdtrain.plan.method.train_spec import TrainSpec, model_fields
 from hvdtrain.runs.metrics import MetricsLine
 from hvdtrain.runs.names import METRICS_FILE, PLAN_FILE, RECORD_FILE
 from hvdtrain.runs.record import EpochResult, Record, Versions
@@ -29,12 +30,12 @@ def make_test_plan(
 ) -> RunPlan:
     """A plan of a job of the paper, one rank per node, unless the test says otherwise."""
     return make_plan(
+        TrainSpec(**model_fields(ModelSpec(**model))),
         system=system,
         nodes=nodes,
         ranks_per_node=1,
         rank_batch=node_batch,
         recipe=load_recipe("linear-90"),
-        model=ModelSpec(**model),
         source=DataSource(kind=source, path="" if source == "synthetic" else "/data/imagenet"),
         dataset=DatasetInfo(train_images=images, validation_images=50_000, classes=1000),
     )

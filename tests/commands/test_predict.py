@@ -141,6 +141,9 @@ def test_a_damaged_record_is_counted(tmp_path: Path) -> None:
         (("--nodes", "100000"), "1281167"),
         (("--nodes", "4", "--recipe", "nothing"), "nothing"),
         (("--nodes", "4", "--fit", "/nowhere"), "/nowhere"),
+        (("--nodes", "256", "--model", "small"), "fitted to resnet50-v1/224/1000/fp32"),
+        (("--nodes", "256", "--image-size", "128"), "--model: 'resnet50-v1/128/1000/fp32'"),
+        (("--nodes", "256", "--precision", "bf16"), "--fit RESULTS"),
     ],
 )
 def test_wrong_input_is_named(words: tuple[str, ...], said: str) -> None:
@@ -175,6 +178,52 @@ def test_the_fit_can_be_put_into_a_system_file(tmp_path: Path) -> None:
     fitted = forecast(*words, "--nodes", "8")
     for key in KEYS:
         assert stored[key]["high"] == pytest.approx(fitted[key]["high"], rel=1e-4)
+
+
+def write_both_models(folder: Path) -> str:
+    """Six runs of ResNet-50 as TRUTH has them, and seven of the small model in a tenth of that."""
+    write_runs(folder, GRID)
+    for number, (node_batch, nodes) in enumerate([*GRID, (64, 4)]):
+        plan = make_test_plan(
+            system="lumi-c",
+            nodes=nodes,
+            node_batch=node_batch,
+            name="small",
+            image_size=32,
+        )
+        seconds = TRUTH.step_seconds(node_batch, nodes) / 10
+        write_record(folder, make_record(f"small-{number}", plan=plan, seconds_per_step=seconds))
+    return str(folder)
+
+
+def test_a_fit_uses_the_runs_of_one_model_only(tmp_path: Path) -> None:
+    words = ("--system", "lumi-c", "--nodes", "8", "--fit", write_both_models(tmp_path))
+    small = ("--model", "small", "--classes", "1000")
+    whole = TRUTH.step_seconds(32, 8)
+    # Most runs are of the small model.
+    for more, seconds in (((), whole / 10), (small, whole / 10), (("--model", "resnet50"), whole)):
+        found = forecast(*words, *more)["step_seconds"]
+        assert found["value"] == pytest.approx(seconds, rel=1e-3)
+    assert "6 runs with another model than small/32/1000/fp32" in invoke(*words).stderr
+    with pytest.raises(InputError) as caught:
+        invoke(*words, "--precision", "bf16")
+    assert caught.value.field == "--model"
+    assert caught.value.allowed.endswith("resnet50-v1/224/1000/fp32, small/32/1000/fp32")
+
+
+def test_a_fit_says_which_model_it_was_fitted_to(tmp_path: Path) -> None:
+    results = write_both_models(tmp_path / "results")
+    text = invoke("--system", "lumi-c", "--fit", results, "--validate").stdout
+    table = '[step_time.model]\nname = "small"\nversion = "v1"\nimage_size = 32\n'
+    assert table in text
+    shipped = (resource_folder("systems") / "lumi-c.toml").read_text()
+    (tmp_path / "lumi-c.toml").write_text(f"{shipped}\n{text[text.index('[step_time]') :]}")
+    words = ("--system", "lumi-c", "--nodes", "8", "--systems-dir", str(tmp_path))
+    assert forecast(*words)["step_seconds"]["value"] == pytest.approx(
+        TRUTH.step_seconds(32, 8) / 10, rel=1e-3
+    )
+    with pytest.raises(InputError, match="small/32/1000/fp32"):
+        invoke(*words, "--model", "resnet50")
 
 
 def test_validation_of_own_runs(tmp_path: Path) -> None:

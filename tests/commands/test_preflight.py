@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from click.testing import CliRunner
 
@@ -59,7 +57,7 @@ def test_without_a_core_map_nothing_is_attested(capsys: pytest.CaptureFixture[st
 def test_it_takes_the_options_of_train() -> None:
     names = {parameter.name for parameter in command.params}
     assert {parameter.name for parameter in train.params} < names
-    assert {field.name for field in dataclasses.fields(TrainOptions)} <= names
+    assert set(TrainOptions.__struct_fields__) <= names
 
 
 @pytest.mark.parametrize(

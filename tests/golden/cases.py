@@ -15,6 +15,12 @@ _CASES = {
     "stampede2-knl-1": ("--nodes", "1", "--data", "synthetic"),
     "stampede2-knl-256": ("--nodes", "256", *_DATA),
     "stampede2-knl-1536": ("--nodes", "1536"),
+    "stampede2-knl-4": (
+        *("--nodes", "4", "--model", "small", "--image-size", "16", "--precision", "bf16"),
+        *("--accumulate", "2", "--recipe", "linear-50", "--steps", "200", "--seed", "7"),
+        *("--checkpoint-minutes", "5", "--checkpoint-epochs", "3", "--no-attest", "--tensorboard"),
+        *("--walltime", "30", *_DATA),
+    ),
     "stampede2-skx-128": (
         *("--system", "stampede2-skx", "--nodes", "128", "--ranks-per-node", "2"),
         *("--walltime", "4:00:00", *_DATA),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvdtrain.plan.forecast.forecast import STARTUP_MIN, Forecast, Interval
 from hvdtrain.plan.job.chain import jobs_needed, plan_chained
 from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
-from hvdtrain.plan.job.request import JobRequest
+from hvdtrain.plan.job.request import JobRequest, spread_model
 from hvdtrain.plan.machine.system import load_system
 from hvdtrain.runs.submission import Submission, make_submission
 
@@ -68,6 +69,26 @@ def test_a_submission_is_read_as_it_was_written() -> None:
     submission = msgspec.structs.replace(submission, jobs=("1", "2_3"))
     encoded = msgspec.json.encode(submission)
     assert msgspec.json.decode(encoded, type=Submission) == submission
+
+
+@pytest.mark.parametrize(
+    ("table", "request_"),
+    [
+        ({"name": "resnet50", "image_size": 224, "classes": 1000}, JobRequest(nodes=64)),
+        (
+            {"name": "small", "image_size": 16, "classes": 3},
+            JobRequest(nodes=64, model="small", image_size=16, classes=3),
+        ),
+    ],
+)
+def test_a_submission_of_an_earlier_version_asked_for_the_same(
+    table: dict[str, Any], request_: JobRequest
+) -> None:
+    raw = msgspec.to_builtins(make_submission(plan_of(), "run", "now"))
+    raw["request"]["model"] = {**table, "version": "v1", "precision": "fp32"}
+    for key in ("model_version", "image_size", "classes", "precision"):
+        del raw["request"][key]
+    assert spread_model(msgspec.convert(raw, Submission).request) == request_
 
 
 def test_a_job_without_a_name_is_called_what_slurm_calls_it() -> None:

@@ -13,7 +13,6 @@ from hvdtrain.errors import InputError
 from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import load_system, system_files
-from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.slurm.render import render_script, template_names, train_options
 from tests.golden.cases import CASES, FOLDER, render
 
@@ -118,8 +117,8 @@ def test_users_of_their_own_systems_find_them_in_the_job() -> None:
 
 
 def test_the_ranks_get_what_the_plan_decided() -> None:
-    model = ModelSpec(name="small", image_size=32, classes=10, precision="bf16")
-    plan = plan_of(epochs=2.5, model=model, data="/d")
+    model: dict[str, Any] = {"model": "small", "image_size": 32, "classes": 10, "precision": "bf16"}
+    plan = plan_of(epochs=2.5, **model, data="/d")
     assert train_options(plan) == (
         ("--system", "stampede2-knl"),
         ("--nodes", "32"),
@@ -133,6 +132,37 @@ def test_the_ranks_get_what_the_plan_decided() -> None:
         ("--precision", "bf16"),
     )
     assert ("--images-per-epoch", "1281167") in train_options(plan_of(data="synthetic"))
+
+
+def test_every_option_of_a_training_reaches_both_lines_of_the_job() -> None:
+    script = script_of(
+        data="/d",
+        seed=3,
+        steps=10,
+        precision="bf16",
+        tensorboard=True,
+        attest=False,
+        checkpoint_minutes=2.5,
+        checkpoint_epochs=4,
+    )
+    for words in (
+        "--steps 10",
+        "--precision bf16",
+        "--seed 3",
+        "--checkpoint-minutes 2.5",
+        "--checkpoint-epochs 4",
+        "--no-attest",
+        "--tensorboard",
+    ):
+        assert script.count(f"    {words} \\\n") == 2
+    # Only images that are made up have a number that can be chosen.
+    assert "--images-per-epoch" not in script_of(data="/d", images_per_epoch=512)
+    assert "    --images-per-epoch 5120 \\\n" in script_of(data="synthetic", images_per_epoch=5120)
+
+
+def test_a_script_is_named_after_what_it_trains() -> None:
+    assert "# ResNet-50, made by hvdtrain " in script_of()
+    assert "# A small residual network, made by hvdtrain " in script_of(model="small")
 
 
 def test_accumulation_reaches_the_ranks_and_only_when_asked_for() -> None:

@@ -12,6 +12,7 @@ import msgspec
 from hvdtrain.errors import InputError
 from hvdtrain.plan.forecast.nonnegative_fit import fit_least_power
 from hvdtrain.plan.forecast.step_time import BACKWARD_SHARE, Ring, StepTime, ring_terms
+from hvdtrain.plan.method.model import ModelSpec
 
 POWER = 4
 """Of the relative errors whose sum is least: the worst row counts more than in least squares."""
@@ -22,8 +23,11 @@ FEWEST_POINTS = 4
 FEWEST_POINTS_FOR_OVERLAP = 8
 """With fewer, an overlap only chases the noise: it and the fixed seconds do nearly the same."""
 
-GRADIENT_BYTES = 4 * 25_557_032
-"""Of ResNet-50 in single precision. Source: Section V-A1, "around 98MB", which is 97.5 MiB."""
+PAPERS_MODEL = ModelSpec()
+"""ResNet-50 v1 at 224 pixels, 1000 classes, fp32."""
+
+GRADIENT_BYTES = 4 * PAPERS_MODEL.network.parameters
+"""Of ResNet-50 in single precision."""
 
 OMNI_PATH_BYTES_PER_SECOND = 12.5e9
 """Section V-A1 names the fabric of Stampede2; its links have 100 Gbit/s."""
@@ -91,13 +95,16 @@ def same_fabric(ring: Ring) -> Assumptions:
     return Assumptions(ring=ring, fitted=())
 
 
-def fit_step_time(points: Sequence[Point], assumptions: Assumptions, source: str) -> StepTime:
+def fit_step_time(
+    points: Sequence[Point], assumptions: Assumptions, source: str, model: ModelSpec = PAPERS_MODEL
+) -> StepTime:
     """The step time that forecasts the points best.
 
     Args:
         points: Measured steps, four or more.
         assumptions: Terms that are given and not fitted.
         source: Where the measured steps come from, for people.
+        model: The model that was trained in the steps.
 
     Raises:
         InputError: No step of positive length follows from the points.
@@ -113,6 +120,7 @@ def fit_step_time(points: Sequence[Point], assumptions: Assumptions, source: str
         best,
         fitted_nodes=(min(nodes), max(nodes)),
         fitted_batch=(min(batches), max(batches)),
+        model=model,
         source=source,
     )
 

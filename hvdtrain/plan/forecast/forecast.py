@@ -64,8 +64,25 @@ class Forecast(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return math.ceil(self.minutes_to_train.high) + STARTUP_MIN
 
 
+def find_forecast(plan: RunPlan, step_time: StepTime | None) -> Forecast | None:
+    """The forecast of a plan; None: no step time is known, or only that of another model."""
+    if step_time is None or step_time.model != plan.model:
+        return None
+    return make_forecast(plan, step_time)
+
+
+def why_no_forecast(plan: RunPlan, step_time: StepTime | None) -> str:
+    """What to say where `find_forecast` finds none."""
+    if step_time is None:
+        return f"no step time is known for {plan.system}"
+    return (
+        f"the step time of {plan.system} was fitted to {step_time.model.label}, "
+        f"and says nothing of {plan.model.label}"
+    )
+
+
 def make_forecast(plan: RunPlan, step_time: StepTime) -> Forecast:
-    """The forecast of a plan on the system that `step_time` was fitted on.
+    """The forecast of a plan with the model, and on the system, that `step_time` was fitted to.
 
     The interval is that of the leave-one-out errors, and twice as wide where the plan lies outside
     of what was fitted.

@@ -10,6 +10,7 @@ from msgspec import Meta
 from hvdtrain.files.decode import FieldError
 from hvdtrain.files.fields import Line
 from hvdtrain.files.numbers import Fraction, WrittenPositiveInt, WrittenSeconds
+from hvdtrain.plan.method.model import ModelSpec
 
 BACKWARD_SHARE = 2 / 3
 """Of the computation: the backward pass multiplies twice where the forward pass does once."""
@@ -70,6 +71,7 @@ class StepTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             forecast is the step time times 1 - error and 1 + error.
         fitted_nodes: Fewest and most nodes that it was fitted to.
         fitted_batch: Smallest and largest node batch that it was fitted to.
+        model: The model whose steps were measured. Another one computes and sends another amount.
         source: What it was fitted to, and whose software that was.
     """
 
@@ -80,6 +82,7 @@ class StepTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     error: Fraction
     fitted_nodes: tuple[WrittenPositiveInt, WrittenPositiveInt]
     fitted_batch: tuple[WrittenPositiveInt, WrittenPositiveInt]
+    model: ModelSpec = ModelSpec()
     source: Line
 
     def __post_init__(self) -> None:

@@ -8,7 +8,12 @@ from collections.abc import Callable
 import msgspec
 
 from hvdtrain.errors import InputError
-from hvdtrain.plan.forecast.forecast import Forecast, make_forecast
+from hvdtrain.plan.forecast.forecast import (
+    Forecast,
+    find_forecast,
+    make_forecast,
+    why_no_forecast,
+)
 from hvdtrain.plan.job.directives import make_directives
 from hvdtrain.plan.job.notice import notice_seconds
 from hvdtrain.plan.job.partition import Placement, candidates, place_job
@@ -24,12 +29,9 @@ from hvdtrain.plan.method.dataset import (
     DatasetInfo,
     DataSource,
 )
-from hvdtrain.plan.method.recipe import Recipe, load_recipe
+from hvdtrain.plan.method.recipe import Recipe, default_recipe, load_recipe
 from hvdtrain.plan.method.run_plan import RunPlan, make_plan, split_node_batch
 from hvdtrain.units import format_duration, format_walltime
-
-LARGE_BATCH = 16_384
-"""From here on the large-batch recipe is the default. Source: Section V-C, "16K and above"."""
 
 MOST_NODES_TRIED = 10_000
 """More than any machine here has: an end to the search for a number of nodes that would do."""
@@ -63,7 +65,7 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
         recipe: What `hvdtrain train` shall call the recipe.
         core_map: The cores of a node.
         layers: The environment of the ranks.
-        forecast: None: nothing was measured on this system.
+        forecast: None: nothing was measured on this system, or only another model.
         directives: #SBATCH directives in order; "" is a bare flag.
         job_name: Slurm's, and the beginning of the run's folder.
         template: Template of the script.
@@ -105,7 +107,7 @@ def make_job(request: JobRequest, system: System, origin: ScriptOrigin) -> JobPl
     place_job(entries, nodes, walltime_min=request.walltime_min)
     core_map = _core_map(request, system)
     run = plan_run(request, system, nodes)
-    forecast = make_forecast(run, system.step_time) if system.step_time else None
+    forecast = find_forecast(run, system.step_time)
     placement = place_job(
         entries,
         nodes,
@@ -131,7 +133,7 @@ def make_job(request: JobRequest, system: System, origin: ScriptOrigin) -> JobPl
         ),
         job_name=job_name,
         template=request.template or slurm.template,
-        notes=_notes(request, system, placement, forecast),
+        notes=_notes(request, system, run, placement, forecast),
     )
 
 
@@ -163,8 +165,7 @@ def _core_map(request: JobRequest, system: System) -> CoreMap:
 
 
 def _recipe(request: JobRequest, global_batch: int) -> str:
-    default = "large-batch-100" if global_batch >= LARGE_BATCH else "linear-90"
-    return request.recipe or default
+    return request.recipe or default_recipe(global_batch)
 
 
 def plan_run(
@@ -181,26 +182,29 @@ def plan_run(
     ranks_per_node = _ranks_per_node(request, system)
     # The folder is on the cluster: the ranks will see what it holds.
     kind: DataKind = "synthetic" if request.is_synthetic else "tfrecords"
+    images = request.images_per_epoch if request.is_synthetic else IMAGENET_TRAIN_IMAGES
     return make_plan(
+        request,
         system=system.name,
         nodes=nodes,
         ranks_per_node=ranks_per_node,
         rank_batch=split_node_batch(request.node_batch, ranks_per_node),
-        accumulate=request.accumulate,
         recipe=load(_recipe(request, nodes * request.node_batch * request.accumulate)),
-        model=request.model,
         source=DataSource(kind=kind, path="" if request.is_synthetic else request.data or ""),
         dataset=DatasetInfo(
-            train_images=IMAGENET_TRAIN_IMAGES,
+            train_images=images,
             validation_images=IMAGENET_VALIDATION_IMAGES,
-            classes=request.model.classes,
+            classes=request.unseen_classes,
         ),
-        epochs=request.epochs,
     )
 
 
 def _notes(
-    request: JobRequest, system: System, placement: Placement, forecast: Forecast | None
+    request: JobRequest,
+    system: System,
+    run: RunPlan,
+    placement: Placement,
+    forecast: Forecast | None,
 ) -> tuple[str, ...]:
     partition = placement.partition
     notes = []
@@ -211,7 +215,7 @@ def _notes(
         notes.append(f"the run will not end within its wall time: the forecast asks for {wanted}")
     if forecast is None and request.walltime is None:
         notes.append(
-            f"no step time is known for {system.name}: the wall time is the limit of "
+            f"{why_no_forecast(run, system.step_time)}: the wall time is the limit of "
             f"{partition.name}, {format_walltime(partition.max_walltime_min)}; "
             "give --walltime when you know better"
         )

@@ -17,9 +17,14 @@ from hvdtrain.files.fields import (
     require_name,
     require_word,
 )
-from hvdtrain.files.numbers import Epochs, WrittenPositiveInt
-from hvdtrain.plan.method.model import ModelSpec
+from hvdtrain.files.numbers import Cores, WrittenPositiveInt
+from hvdtrain.files.option_words import option_name
+from hvdtrain.plan.method.model import ModelName, ModelSpec
+from hvdtrain.plan.method.train_spec import NETWORK, TrainSpec, model_fields
 from hvdtrain.units import parse_walltime_min
+
+ModelChoice = Annotated[ModelName | ModelSpec, NETWORK]
+"""A file may have all that chooses the model in a table: see `spread_model`."""
 
 # Directives that the plan decides. Setting one is another way to give its option.
 _OPTION_OF = {
@@ -41,55 +46,66 @@ DATA_VARIABLE = "HVDTRAIN_DATA"
 """Where a job looks for the folder of its data when the script names none."""
 
 
-class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A job as the user wants it. What is None follows from the system and the paper.
+class JobRequest(TrainSpec, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A job as the user wants it: a training, and where it runs.
 
-    Attributes:
-        system: The cluster.
-        nodes: Nodes; the one thing that must be given.
-        partition: Partition or QOS, by its name in the system file.
-        ranks_per_node: MPI ranks on a node.
-        node_batch: Images that a node computes at once. Source: the paper's 49,152 run, 32.
-        accumulate: How many such batches make one update: times as large is the global batch.
-        recipe: Name of a shipped recipe, or path of a file.
-        epochs: Stretches the recipe to this many.
-        model: What is trained; only in a file.
-        data: Folder of the training data on the cluster, or `synthetic`; None: the job reads
-            the folder from HVDTRAIN_DATA, and stops at once where that is not set.
-        walltime: As Slurm writes it.
-        account: Slurm's account.
-        qos: Slurm's QOS.
-        job_name: Slurm's job name, also the beginning of the run's folder.
-        results: Folder of the results.
-        comm_cores: Cores of a node that only communicate.
-        preflight: Whether the ranks check each other and their nodes before they train.
-        attest: Whether a thread that is not where the core map has it ends the job.
-        template: Name of a shipped template, or path of a file.
-        set_directives: #SBATCH directives to add or replace, long names; "" is a bare flag.
-        unset_directives: #SBATCH directives to leave out.
+    What is None follows from the system and the paper. A file has these fields as its keys.
     """
 
-    system: str = "stampede2-knl"
-    nodes: WrittenPositiveInt | None = None
-    partition: str | None = None
-    ranks_per_node: WrittenPositiveInt | None = None
-    node_batch: WrittenPositiveInt = 32
-    accumulate: WrittenPositiveInt = 1
-    recipe: str | None = None
-    epochs: Epochs | None = None
-    model: ModelSpec = ModelSpec()
-    data: str | None = None
-    walltime: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    job_name: str | None = None
-    results: str = "results"
-    comm_cores: Annotated[int, Meta(ge=0, le=100_000)] | None = None
-    preflight: bool = True
-    attest: bool = True
-    template: str | None = None
-    set_directives: dict[str, str] = msgspec.field(default_factory=dict, name="set")
-    unset_directives: tuple[str, ...] = msgspec.field(default=(), name="unset")
+    nodes: Annotated[WrittenPositiveInt | None, Meta(description="Nodes of the job.")] = None
+    system: Annotated[str, Meta(description="The cluster: see `hvdtrain systems`.")] = (
+        "stampede2-knl"
+    )
+    partition: Annotated[
+        str | None,
+        Meta(description="Partition or QOS of the system file. Default: the first that fits."),
+    ] = None
+    ranks_per_node: Annotated[
+        WrittenPositiveInt | None, Meta(description="MPI ranks on a node. Default: the system's.")
+    ] = None
+    comm_cores: Annotated[
+        Cores | None, Meta(description="Cores of a node that only communicate.")
+    ] = None
+    # Source: the paper's run of batch 49,152.
+    node_batch: Annotated[
+        WrittenPositiveInt, Meta(description="Images that a node computes at once.")
+    ] = 32
+    model: ModelChoice = "resnet50"  # type: ignore[assignment]
+    data: Annotated[
+        str | None,
+        Meta(
+            description="Folder of TFRecord shards or images on the cluster, copied to every node "
+            "when the job starts; or `synthetic`. Default: the folder that HVDTRAIN_DATA names "
+            "when the job starts."
+        ),
+    ] = None
+    results: Annotated[str, Meta(description="Folder of all runs on the cluster.")] = "results"
+    walltime: Annotated[
+        str | None,
+        Meta(
+            description="HH:MM:SS. Default: the upper end of the forecast, and the start-up; "
+            "without a forecast the partition's limit."
+        ),
+    ] = None
+    account: Annotated[str | None, Meta(description="Slurm's account.")] = None
+    qos: Annotated[str | None, Meta(description="Slurm's QOS. Default: the partition's.")] = None
+    job_name: Annotated[
+        str | None,
+        Meta(description="Slurm's name of the job. Default: system, nodes and global batch."),
+    ] = None
+    preflight: Annotated[
+        bool,
+        Meta(description="Whether the ranks check each other and their nodes before they train."),
+    ] = True
+    template: Annotated[
+        str | None, Meta(description="Name of a shipped template, or path of your own.")
+    ] = None
+    set_directives: Annotated[
+        dict[str, str], Meta(description="#SBATCH directives to add or replace by long names.")
+    ] = msgspec.field(default_factory=dict, name="set")
+    unset_directives: Annotated[
+        tuple[str, ...], Meta(description="#SBATCH directives to leave out.")
+    ] = msgspec.field(default=(), name="unset")
 
     @property
     def is_synthetic(self) -> bool:
@@ -133,21 +149,45 @@ def override_request(
     kept = {key: value for key, value in request.set_directives.items() if key not in unset}
     kept_unset = [key for key in request.unset_directives if key not in added]
     return msgspec.structs.replace(
-        request,
+        spread_model(request),
         **given,
         set_directives={**kept, **added},
         unset_directives=(*kept_unset, *unset),
     )
 
 
+def spread_model(request: JobRequest) -> JobRequest:
+    """The request with its model in fields of its own, where a file has it in a table.
+
+    In a table, an image size or a number of classes that is ResNet-50's own says nothing.
+
+    Raises:
+        InputError: A field is given beside the table.
+    """
+    table = request.model
+    if not isinstance(table, ModelSpec):
+        return request
+    fields = model_fields(table)
+    usual = ModelSpec()
+    for name in ("image_size", "classes"):
+        if fields[name] == getattr(usual, name):
+            fields[name] = None
+    unset = JobRequest()
+    for name in fields.keys() - {"model"}:
+        beside = getattr(request, name)
+        if beside != getattr(unset, name):
+            raise InputError(name, beside, "in the table model or beside it, not in both")
+    return msgspec.structs.replace(request, **fields)
+
+
 def check_request(request: JobRequest) -> JobRequest:
-    """The request with every text checked and every directive of the plan moved to its option.
+    """The request with every text checked, and all that a table or a directive says in its field.
 
     Raises:
         InputError: A name or path that cannot go into a script, or a directive that contradicts
             an option.
     """
-    request = _options_from_directives(request)
+    request = _options_from_directives(spread_model(request))
     for field, text in (("--account", request.account), ("--qos", request.qos)):
         if text is not None:
             require_word(field, text)
@@ -181,7 +221,7 @@ def _options_from_directives(request: JobRequest) -> JobRequest:
         field = _OPTION_OF.get(key)
         if field is None:
             continue
-        option = "--" + field.replace("_", "-")
+        option = option_name(field)
         value = _whole_number(option, text) if field in _WHOLE_NUMBERS else text
         if getattr(request, field) not in (None, value):
             raise InputError(f"--set {key}", text, f"the same as {option}", f"give only {option}")

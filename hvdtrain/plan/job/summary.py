@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from hvdtrain.plan.forecast.forecast import why_no_forecast
 from hvdtrain.plan.job.job_plan import JobPlan
 from hvdtrain.plan.job.request import DATA_VARIABLE, JobRequest
 from hvdtrain.plan.machine.core_map import CoreMap
+from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.units import format_cpu_list, format_duration, format_walltime
 
 _DETECTED = (("numbering", "as if socket 0 came first; the job asks the node and corrects it"),)
@@ -14,7 +16,7 @@ def describe_job(plan: JobPlan) -> tuple[tuple[str, str], ...]:
     """What is decided and what follows from it, as label and text."""
     run = plan.run
     schedule = run.schedule
-    epochs = schedule.steps / run.steps_per_epoch
+    epochs = run.total_steps / run.steps_per_epoch
     ranks = _plural(run.ranks_per_node, "rank")
     node_hours = plan.walltime_min / 60 * run.nodes
     return (
@@ -26,6 +28,7 @@ def describe_job(plan: JobPlan) -> tuple[tuple[str, str], ...]:
             f"{f'x {run.accumulate} accumulated ' if run.accumulate > 1 else ''}"
             f"= {run.global_batch}",
         ),
+        *((("model", run.model.label),) if run.model != ModelSpec() else ()),
         ("recipe", f"{run.recipe.name}: {run.recipe.title}"),
         ("updates", f"{run.total_steps}: {epochs:g} epochs of {run.steps_per_epoch}"),
         ("peak learning rate", f"{schedule.peak_lr:g}"),
@@ -71,7 +74,7 @@ def _why(plan: JobPlan) -> str:
 def _forecast(plan: JobPlan) -> tuple[tuple[str, str], ...]:
     forecast, step_time = plan.forecast, plan.system.step_time
     if forecast is None or step_time is None:
-        return (("forecast", f"none: no step time is known for {plan.system.name}"),)
+        return (("forecast", f"none: {why_no_forecast(plan.run, step_time)}"),)
     epoch, minutes = forecast.epoch_seconds, forecast.minutes_to_train
     speed = f"{forecast.images_per_second.value:.0f} images/s"
     longest = format_duration(minutes.high * 60)

@@ -22,6 +22,9 @@ from hvdtrain.resources import resource_folder
 # Lengths such as 4.5 and 85.5 epochs are sums of decimals, which floats only come near.
 _TOLERANCE = 1e-6
 
+LARGE_BATCH = 16_384
+"""From here on the large-batch recipe is the default. Source: Section V-C, "16K and above"."""
+
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How to train.
@@ -171,6 +174,11 @@ def _stretch_phase(phase: Phase, factor: float) -> Phase:
         begin=None,
         at=tuple(fall * factor for fall in phase.at),
     )
+
+
+def default_recipe(global_batch: int) -> str:
+    """The paper's recipe for a global batch, by its name."""
+    return "large-batch-100" if global_batch >= LARGE_BATCH else "linear-90"
 
 
 def make_schedule(recipe: Recipe, global_batch: int, steps_per_epoch: int) -> Schedule:

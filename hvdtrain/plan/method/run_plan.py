@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
-from msgspec import Meta
 
 from hvdtrain.errors import InputError
-from hvdtrain.files.numbers import PositiveInt
+from hvdtrain.files.numbers import PositiveInt, Seed
 from hvdtrain.plan.method.dataset import DatasetInfo, DataSource
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.recipe import Recipe, make_schedule, stretch_recipe
 from hvdtrain.plan.method.schedule import Schedule
 from hvdtrain.plan.method.snapshot import SnapshotOrigin
+from hvdtrain.plan.method.train_spec import TrainSpec
 
 
 class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,7 +46,7 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     dataset: DatasetInfo
     steps_per_epoch: PositiveInt
     stop_after_steps: PositiveInt | None = None
-    seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+    seed: Seed = 0
     origin: SnapshotOrigin | None = None
 
     @property
@@ -122,40 +120,33 @@ def steps_in_epoch(train_images: int, global_batch: int) -> int:
 
 
 def make_plan(
+    spec: TrainSpec,
     *,
     system: str,
     nodes: int,
     ranks_per_node: int,
     rank_batch: int,
     recipe: Recipe,
-    model: ModelSpec,
     source: DataSource,
     dataset: DatasetInfo,
-    accumulate: int = 1,
-    epochs: float | None = None,
-    stop_after_steps: int | None = None,
-    seed: int = 0,
 ) -> RunPlan:
     """The plan of a run.
 
     Args:
+        spec: What the training is.
         system: Name of the system it runs on.
         nodes: Nodes.
         ranks_per_node: MPI ranks on each node.
         rank_batch: Images that a rank computes at once.
-        recipe: How to train.
-        model: What is trained.
+        recipe: The recipe that the spec names, in its own length.
         source: Where the images come from.
         dataset: What is there.
-        accumulate: How many such batches a rank adds up for one update.
-        epochs: Stretches the recipe to this many epochs; None: its own length.
-        stop_after_steps: Ends the run early; the schedule stays that of the whole recipe.
-        seed: Of weights, data order and augmentation.
 
     Raises:
         InputError: The batch exceeds the data set, the recipe has a phase of less than a step,
-            or the model has fewer classes than the data.
+            or the model is not possible or has fewer classes than the data.
     """
+    model = spec.model_for(dataset.classes)
     if model.classes < dataset.classes:
         raise InputError(
             "--classes", model.classes, f"at least the {dataset.classes} classes of the data"
@@ -165,16 +156,16 @@ def make_plan(
         nodes=nodes,
         ranks_per_node=ranks_per_node,
         rank_batch=rank_batch,
-        accumulate=accumulate,
-        recipe=recipe if epochs is None else stretch_recipe(recipe, epochs),
+        accumulate=spec.accumulate,
+        recipe=recipe if spec.epochs is None else stretch_recipe(recipe, spec.epochs),
         model=model,
         source=source,
         dataset=dataset,
         steps_per_epoch=steps_in_epoch(
-            dataset.train_images, nodes * ranks_per_node * rank_batch * accumulate
+            dataset.train_images, nodes * ranks_per_node * rank_batch * spec.accumulate
         ),
-        stop_after_steps=stop_after_steps,
-        seed=seed,
+        stop_after_steps=spec.steps,
+        seed=spec.seed,
     )
     make_schedule(plan.recipe, plan.global_batch, plan.steps_per_epoch)
     return plan

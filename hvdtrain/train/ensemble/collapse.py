@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import functools
 import sys
@@ -44,7 +43,7 @@ def run_collapses(options: CollapseOptions, context: RankContext) -> None:
         Interrupted: A signal asked the run to end; the same command goes on.
     """
     for number in bcast_from_root(lambda: find_numbers(options), context.world):
-        one = dataclasses.replace(options, snapshot=number)
+        one = msgspec.structs.replace(options, snapshot=number)
         carry_out(context, options, functools.partial(begin_collapse, one, context.world))
 
 

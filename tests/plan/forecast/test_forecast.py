@@ -9,9 +9,9 @@ from hvdtrain.plan.forecast.forecast import STARTUP_MIN, Forecast, Interval, mak
 from hvdtrain.plan.forecast.step_time import StepTime
 from hvdtrain.plan.machine.system import load_system
 from hvdtrain.plan.method.dataset import DatasetInfo, DataSource
-from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.recipe import load_recipe
 from hvdtrain.plan.method.run_plan import RunPlan, make_plan
+from hvdtrain.plan.method.train_spec import TrainSpec
 
 # Source: Table VI, where throughput times seconds is 1.28 million in every row.
 PAPERS_EPOCH = 1_280_000
@@ -27,15 +27,14 @@ def plan_of(
     system: str, nodes: int, node_batch: int, recipe: str = "linear-90", epochs: float | None = None
 ) -> RunPlan:
     return make_plan(
+        TrainSpec(epochs=epochs),
         system=system,
         nodes=nodes,
         ranks_per_node=1,
         rank_batch=node_batch,
         recipe=load_recipe(recipe),
-        model=ModelSpec(),
         source=DataSource(),
         dataset=DatasetInfo(train_images=PAPERS_EPOCH, validation_images=50_000, classes=1000),
-        epochs=epochs,
     )
 
 

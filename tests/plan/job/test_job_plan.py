@@ -125,6 +125,47 @@ def test_without_a_step_time_the_wall_time_is_the_limit_and_told() -> None:
     assert any("no step time" in note for note in plan.notes)
 
 
+@pytest.mark.parametrize(
+    ("choice", "label"),
+    [
+        ({"model": "small", "image_size": 32, "classes": 1000}, "small/32/1000/fp32"),
+        ({"image_size": 128}, "resnet50-v1/128/1000/fp32"),
+        ({"precision": "bf16"}, "resnet50-v1/224/1000/bf16"),
+        ({"model_version": "v1.5"}, "resnet50-v1.5/224/1000/fp32"),
+    ],
+)
+def test_a_step_time_says_nothing_of_another_model(choice: dict[str, Any], label: str) -> None:
+    plan = job(nodes=256, **choice)
+    assert job(nodes=256).forecast is not None
+    assert plan.forecast is None
+    # As on a system without a step time: the limit of the first partition that takes 256 nodes.
+    assert (plan.partition.name, plan.walltime_min) == ("normal", 2880)
+    fitted = "the step time of stampede2-knl was fitted to resnet50-v1/224/1000/fp32"
+    why = f"{fitted}, and says nothing of {label}"
+    assert any(
+        note.startswith(f"{why}: the wall time is the limit of normal") for note in plan.notes
+    )
+    described = dict(describe_job(plan))
+    assert described["forecast"] == f"none: {why}"
+    assert described["model"] == label
+    assert "epoch time" not in described
+
+
+def test_the_wall_time_of_another_model_can_be_given() -> None:
+    plan = job(nodes=256, model="small", walltime="2:00:00")
+    assert (plan.forecast, plan.walltime_min) == (None, 120)
+    assert not any("step time" in note for note in plan.notes)
+
+
+def test_a_run_of_a_few_updates_is_forecast_as_such() -> None:
+    plan, whole = job(nodes=256, steps=100), job(nodes=256)
+    assert plan.run.total_steps == 100
+    assert plan.forecast is not None and whole.forecast is not None
+    ratio = plan.forecast.minutes_to_train.value / whole.forecast.minutes_to_train.value
+    assert ratio == pytest.approx(100 / whole.run.total_steps)
+    assert dict(describe_job(plan))["updates"].startswith("100: 0.641026 epochs of 156")
+
+
 def test_limits_that_are_unverified_are_told() -> None:
     assert any("unverified" in note for note in job(system="marenostrum4", nodes=512).notes)
 

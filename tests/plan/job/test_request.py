@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hvdtrain.errors import InputError
-from hvdtrain.files.decode import decode_toml
-from hvdtrain.plan.job.request import JobRequest, check_request, override_request
+from hvdtrain.files.decode import decode_toml, load_toml
+from hvdtrain.plan.job.request import JobRequest, check_request, override_request, spread_model
 
 FILE = """
 system = "stampede2-skx"
@@ -34,6 +36,86 @@ def test_directives_of_both_are_merged() -> None:
     )
     assert request.set_directives == {"mail-type": "END", "output": "x=y", "nice": ""}
     assert request.unset_directives == ("requeue", "exclusive")
+
+
+def test_a_file_has_the_keys_of_a_training(tmp_path: Path) -> None:
+    path = tmp_path / "job.toml"
+    path.write_text(
+        'nodes = 4\nmodel = "small"\nimage_size = 16\nprecision = "bf16"\nseed = 3\nsteps = 9\n'
+        "tensorboard = true\ncheckpoint_minutes = 5\nimages_per_epoch = 64\n"
+    )
+    assert load_toml(path, JobRequest) == JobRequest(
+        nodes=4,
+        model="small",
+        image_size=16,
+        precision="bf16",
+        seed=3,
+        steps=9,
+        tensorboard=True,
+        checkpoint_minutes=5.0,
+        images_per_epoch=64,
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "request_"),
+    [
+        ('{name = "small", image_size = 32}', JobRequest(model="small", image_size=32)),
+        (
+            '{name = "small", image_size = 16, classes = 3, precision = "bf16"}',
+            JobRequest(model="small", image_size=16, classes=3, precision="bf16"),
+        ),
+        ('{version = "v1.5"}', JobRequest(model_version="v1.5")),
+        # What an earlier version wrote of the usual model.
+        (
+            '{name = "resnet50", version = "v1", image_size = 224, classes = 1000}',
+            JobRequest(),
+        ),
+    ],
+)
+def test_a_file_may_have_its_model_in_a_table(
+    tmp_path: Path, table: str, request_: JobRequest
+) -> None:
+    path = tmp_path / "job.toml"
+    path.write_text(f"model = {table}\n")
+    assert spread_model(load_toml(path, JobRequest)) == request_
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "said"),
+    [
+        ('[model]\nname = "vgg"\n', "model.name", "resnet50, small"),
+        ('[model]\nnome = "small"\n', "model.nome", "image_size, name"),
+        ('model = "vgg"\n', "model", "resnet50, small"),
+        ("seed = -1\n", "seed", ">= 0"),
+        ("steps = 0\n", "steps", ">= 1"),
+        ('precision = "fp64"\n', "precision", "bf16, fp32"),
+        ("checkpoint_minutes = 0\n", "checkpoint_minutes", "> 0"),
+    ],
+)
+def test_a_wrong_key_is_named_by_its_path(tmp_path: Path, text: str, field: str, said: str) -> None:
+    path = tmp_path / "job.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        check_request(load_toml(path, JobRequest))
+    assert caught.value.field == f"{path}: {field}"
+    assert said in caught.value.allowed
+
+
+def test_a_file_has_its_model_in_a_table_or_in_keys_and_not_in_both(tmp_path: Path) -> None:
+    path = tmp_path / "job.toml"
+    path.write_text('image_size = 16\n[model]\nname = "small"\nimage_size = 16\n')
+    with pytest.raises(InputError, match="not in both") as caught:
+        check_request(load_toml(path, JobRequest))
+    assert caught.value.field == "image_size"
+
+
+def test_options_override_the_model_in_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "job.toml"
+    path.write_text('[model]\nname = "small"\nimage_size = 32\n')
+    options = {"image_size": 16, "precision": "bf16"}
+    request = override_request(load_toml(path, JobRequest), options)
+    assert request == JobRequest(model="small", image_size=16, precision="bf16")
 
 
 @pytest.mark.parametrize(("settings", "unset"), [(["nice", "nice=1"], []), (["nice=1"], ["nice"])])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import convert, load_toml
-from hvdtrain.plan.job.request import JobRequest
+from hvdtrain.plan.job.request import JobRequest, spread_model
 from hvdtrain.plan.job.sweep import MOST_ROWS, Sweep, SweepRow, expand_sweep, load_sweep
 from hvdtrain.resources import resource_folder
 
@@ -66,6 +66,26 @@ def test_a_job_file_then_options_then_lists(tmp_path: Path) -> None:
     assert (request.nodes, request.node_batch, request.recipe, request.qos) == (2, 32, "a", "s")
     assert request.set_directives == {"nice": "5"}
     assert row.label == "job qos=s"
+
+
+def test_what_a_training_is_can_vary(tmp_path: Path) -> None:
+    rows = rows_of(
+        tmp_path,
+        '[options]\nmodel = "small"\nsteps = 40\n'
+        '[vary]\nseed = [1, 2]\nprecision = ["fp32", "bf16"]\n',
+    )
+    said = [(row.request.seed, row.request.precision) for row in rows]
+    assert said == [(1, "fp32"), (1, "bf16"), (2, "fp32"), (2, "bf16")]
+    assert {(row.request.model, row.request.steps) for row in rows} == {("small", 40)}
+    assert rows[1].label == "seed=1 precision=bf16"
+
+
+def test_a_list_of_models_may_be_a_list_of_tables(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text('nodes = 2\n[model]\nprecision = "bf16"\n')
+    text = 'jobs = ["job.toml"]\n[vary]\nmodel = [{name = "small", image_size = 16}, {}]\n'
+    requests = [spread_model(row.request) for row in rows_of(tmp_path, text)]
+    # A table is the whole model, also of what it does not name.
+    assert requests == [JobRequest(nodes=2, model="small", image_size=16), JobRequest(nodes=2)]
 
 
 @pytest.mark.parametrize(

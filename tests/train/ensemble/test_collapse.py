@@ -43,17 +43,7 @@ def options(tmp_path: Path) -> CollapseOptions:
     folder = RunFolder.create(tmp_path, "run", PLAN)
     for number in (1, 2, 4):
         write_snapshot(folder.path / SNAPSHOTS_FOLDER, number, snapshot(number))
-    return CollapseOptions(
-        checkpoint_minutes=15,
-        checkpoint_epochs=1,
-        tensorboard=False,
-        no_attest=False,
-        run=folder.path,
-        snapshot=None,
-        epochs=None,
-        data=None,
-        run_id=None,
-    )
+    return CollapseOptions(run=folder.path)
 
 
 def test_all_snapshots_are_collapsed_but_those_that_have_been(
@@ -78,7 +68,7 @@ def begin(options: CollapseOptions) -> tuple[RunPlan, RunFolder, Checkpoint | No
 def test_a_collapse_begins_with_the_snapshot_and_nothing_of_its_times(
     options: CollapseOptions,
 ) -> None:
-    plan, folder, checkpoint = begin(dataclasses.replace(options, snapshot=2))
+    plan, folder, checkpoint = begin(msgspec.structs.replace(options, snapshot=2))
     assert folder.path.name == "run-collapse-2"
     assert folder.read_plan() == plan
     assert checkpoint is not None
@@ -93,7 +83,7 @@ def test_a_collapse_begins_with_the_snapshot_and_nothing_of_its_times(
 
 
 def test_a_collapse_goes_on_from_its_own_checkpoint(options: CollapseOptions) -> None:
-    two = dataclasses.replace(options, snapshot=2)
+    two = msgspec.structs.replace(options, snapshot=2)
     plan, folder, first = begin(two)
     assert first is not None
     further = msgspec.structs.replace(first.state, step=plan.first_step + 3, losses=(1.0,) * 3)
@@ -103,14 +93,14 @@ def test_a_collapse_goes_on_from_its_own_checkpoint(options: CollapseOptions) ->
     assert checkpoint is not None
     assert checkpoint.state == further
     with pytest.raises(InputError, match="phase") as caught:
-        begin_collapse(dataclasses.replace(two, epochs=9.0), WORLD)
+        begin_collapse(msgspec.structs.replace(two, epochs=9.0), WORLD)
     assert "--allow-change" not in str(caught.value)
 
 
 def test_a_collapse_that_diverged_or_is_completed_stays(options: CollapseOptions) -> None:
-    two = dataclasses.replace(options, snapshot=2)
+    two = msgspec.structs.replace(options, snapshot=2)
     for status in ("diverged", "completed"):
-        named = dataclasses.replace(two, run_id=status)
+        named = msgspec.structs.replace(two, run_id=status)
         _, folder, _ = begin(named)
         folder.close(sample_record(run_id=status, status=status))
         with pytest.raises(InputError, match=f"this one has {status}") as caught:
@@ -121,7 +111,7 @@ def test_a_collapse_that_diverged_or_is_completed_stays(options: CollapseOptions
 def test_other_ranks_than_the_runs_are_refused(options: CollapseOptions) -> None:
     with pytest.raises(RunError, match="ran on 2 ranks, and 3 were started"):
         begin_collapse(
-            dataclasses.replace(options, snapshot=1), dataclasses.replace(WORLD, ranks=3)
+            msgspec.structs.replace(options, snapshot=1), dataclasses.replace(WORLD, ranks=3)
         )
     assert not options.run.with_name("run-collapse-1").exists()
 
@@ -130,7 +120,7 @@ def test_a_damaged_snapshot_is_named(options: CollapseOptions) -> None:
     path = options.run / SNAPSHOTS_FOLDER / "snapshot-1.npz"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(RunError, match=r"snapshot-1.npz is damaged"):
-        begin_collapse(dataclasses.replace(options, snapshot=1), WORLD)
+        begin_collapse(msgspec.structs.replace(options, snapshot=1), WORLD)
 
 
 @pytest.mark.parametrize(
@@ -144,19 +134,19 @@ def test_what_cannot_be_collapsed_is_refused(
     changes: dict[str, object], said: str, options: CollapseOptions
 ) -> None:
     with pytest.raises(InputError, match=said):
-        find_numbers(dataclasses.replace(options, **changes))  # type: ignore[arg-type]
+        find_numbers(msgspec.structs.replace(options, **changes))
 
 
 def test_a_run_without_snapshots_is_refused(options: CollapseOptions, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has kept snapshots"):
-        find_numbers(dataclasses.replace(options, run=tmp_path))
+        find_numbers(msgspec.structs.replace(options, run=tmp_path))
 
 
 def test_the_run_may_be_the_present_folder(
     options: CollapseOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(options.run)
-    here = dataclasses.replace(options, run=Path(), snapshot=4)
+    here = msgspec.structs.replace(options, run=Path(), snapshot=4)
     plan, folder, _ = begin(here)
     assert plan.origin is not None
     assert (plan.origin.run_id, folder.path.name) == ("run", "run-collapse-4")

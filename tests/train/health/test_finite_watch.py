@@ -13,7 +13,7 @@ from hvdtrain.plan.method.optimizer import LambSpec, LarsSpec, SgdSpec
 
 pytest.importorskip("horovod")
 tf = pytest.importorskip("tensorflow")
-from hvdtrain.train.models.resnet import make_model  # noqa: E402
+from hvdtrain.train.models.network import make_model  # noqa: E402
 from hvdtrain.train.optim.optimizer import make_optimizer  # noqa: E402
 from hvdtrain.train.optim.weight_average import WeightAverage  # noqa: E402
 from hvdtrain.train.reduction.mean import AllreduceMean  # noqa: E402

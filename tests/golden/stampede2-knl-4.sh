@@ -1,0 +1,168 @@
+#!/bin/bash
+#SBATCH --job-name=hvdtrain-stampede2-knl-4n-b256
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=1
+#SBATCH --time=00:30:00
+#SBATCH --partition=normal
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@450
+
+# A small residual network, made by hvdtrain 0.1.0:
+#   hvdtrain render-job --nodes 4 --model small --image-size 16 --precision bf16 --accumulate 2 --recipe linear-50 --steps 200 --seed 7 --checkpoint-minutes 5 --checkpoint-epochs 3 --no-attest --tensorboard --walltime 30 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
+#
+# system             Stampede2, Knights Landing nodes (TACC, switched off in 2024)
+# partition          normal (1-256 nodes, 2-00:00:00), the first that the job fits into
+# global batch       4 nodes x 1 rank x 32 images x 2 accumulated = 256
+# model              small/16/10/bf16
+# recipe             linear-50: 50 epochs: 5 of warm-up, then a straight line to 0
+# updates            200: 0.039968 epochs of 5004
+# peak learning rate 0.1
+# forecast           none: the step time of stampede2-knl was fitted to resnet50-v1/224/1000/fp32, and says nothing of small/16/10/bf16
+# wall time          00:30:00, at most 2 node-hours
+# data               /scratch/imagenet
+# cores of rank 0    compute 0-63; communication 64-67; Horovod 132; data loading 133-135,200-203,268-271
+
+set -euo pipefail
+
+# The MPI that hvdtrain was built with. Module scripts read variables that may be unset.
+set +u
+module load intel impi
+set -u
+
+# The program: this installation, unless HVDTRAIN names another one.
+HVDTRAIN=${HVDTRAIN:-/opt/hvdtrain/bin/hvdtrain}
+if ! command -v "$HVDTRAIN" >/dev/null; then
+    echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
+    exit 1
+fi
+
+# The core map: one list for each rank of the node, divided by colons
+export HVDTRAIN_COMPUTE_CPUS=0-63
+export HVDTRAIN_COMM_CPUS=64-67
+export HVDTRAIN_HOROVOD_CPUS=132
+export HVDTRAIN_DATA_CPUS=133-135,200-203,268-271
+
+# Compute threads: OpenMP and TensorFlow
+export OMP_NUM_THREADS=64
+export KMP_AFFINITY='granularity=fine,proclist=[0-63],explicit'
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=64
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=4
+export CCL_WORKER_AFFINITY=64,65,66,67
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_THREAD_AFFINITY=132
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_DISABLE_GROUP_FUSION=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_PIN_DOMAIN='[f0000000000000000f0000000000000000f0000000000000000fffffffffffffffff]'
+export I_MPI_ADJUST_ALLREDUCE=8
+
+# Every run has a folder of its own. A restarted job has the number that it had before, and goes on
+# with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
+results=results
+run_id=hvdtrain-stampede2-knl-4n-b256-$SLURM_JOB_ID
+run_id=${HVDTRAIN_RUN_ID:-$run_id}
+mkdir -p -- "$results/$run_id"
+
+# Before the time limit Slurm sends USR1 to this shell, and TERM when the job is cancelled. The ranks
+# find the file, stop after their step, write a checkpoint and end with status 85. It is a file,
+# because not every launcher passes a signal on.
+stop=$results/$run_id/.stop
+cancelled=
+rm -f -- "$stop"
+trap 'touch -- "$stop" || true' USR1
+trap 'touch -- "$stop" || true; cancelled=yes' TERM
+
+# This ends a job that was started again three times and did not come further.
+"$HVDTRAIN" attempt begin --results "$results" --run-id "$run_id"
+
+# The training data is copied to every node once, into a folder that only its owner may enter. A
+# restarted job finds the copy of its first start on the same nodes, and checks it.
+data_source=/scratch/imagenet
+staged=/dev/shm/hvdtrain-$UID-$run_id
+data=$staged/data
+remove_data() {
+    ibrun \
+        "$HVDTRAIN" stage remove -- "$staged" ||
+        echo "$0: $staged may be left on some nodes" >&2
+}
+trap remove_data EXIT
+# This ends when the last node has its copy, and fails when one has none.
+ibrun \
+    "$HVDTRAIN" stage copy --same-as "$results/$run_id/.data-sha256" -- "$data_source" "$staged"
+
+# The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
+# job here and names the nodes that the next job had better leave out.
+ibrun \
+    "$HVDTRAIN" preflight \
+    --system stampede2-knl \
+    --nodes 4 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --accumulate 2 \
+    --recipe linear-50 \
+    --steps 200 \
+    --model small \
+    --image-size 16 \
+    --precision bf16 \
+    --seed 7 \
+    --checkpoint-minutes 5 \
+    --checkpoint-epochs 3 \
+    --no-attest \
+    --tensorboard \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"
+
+# ibrun takes nodes and ranks from the job. No tacc_affinity and no mem_affinity before it: the
+# ranks pin themselves.
+# The ranks, in the background, so that this shell can take signals while it waits. The exit status
+# of the job is theirs.
+ibrun \
+    "$HVDTRAIN" train \
+    --system stampede2-knl \
+    --nodes 4 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --accumulate 2 \
+    --recipe linear-50 \
+    --steps 200 \
+    --model small \
+    --image-size 16 \
+    --precision bf16 \
+    --seed 7 \
+    --checkpoint-minutes 5 \
+    --checkpoint-epochs 3 \
+    --no-attest \
+    --tensorboard \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id" &
+ranks=$!
+while kill -0 "$ranks" 2>/dev/null; do
+    wait "$ranks" || true # a signal ends the wait, not the ranks
+done
+wait "$ranks" && status=0 || status=$?
+
+# Ranks that were stopped, or died, are started again: the job goes back into the queue, unless it
+# was cancelled, has ended, or would fail in the same way.
+if [ "$status" != 0 ] && [ -z "$cancelled" ]; then
+    trap - EXIT # the next start looks for the data where they are
+    "$HVDTRAIN" attempt end --requeue \
+        --results "$results" --run-id "$run_id" ||
+        remove_data
+fi
+exit "$status"
