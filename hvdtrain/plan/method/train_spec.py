@@ -23,8 +23,6 @@ from hvdtrain.plan.method.model import (
 )
 from hvdtrain.plan.method.recipe import LARGE_BATCH
 
-Classes = Annotated[int, Meta(ge=CLASSES[0], le=CLASSES[1])]
-
 NETWORK = Meta(description="The network.")
 _SIZES = ", ".join(f"{network.image_size} for {name}" for name, network in MODELS.items())
 
@@ -83,7 +81,8 @@ class TrainSpec(RunOptions, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         Pixels | None, Meta(description=f"Height and width in pixels. Default: {_SIZES}.")
     ] = None
     classes: Annotated[
-        Classes | None, Meta(description="Classes. Default: as many as the data has.")
+        Annotated[int, Meta(ge=CLASSES[0], le=CLASSES[1])] | None,
+        Meta(description="Classes. Default: as many as the data has."),
     ] = None
     precision: Annotated[
         Precision, Meta(description="Of activations and arithmetic; weights are fp32.")
