@@ -13,6 +13,7 @@ from hvdtrain.errors import InputError
 from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import load_system, system_files
+from hvdtrain.resources import resource_folder
 from hvdtrain.slurm.render import render_script, template_names, train_options
 from tests.golden.cases import CASES, FOLDER, render
 
@@ -213,3 +214,8 @@ def test_a_template_that_is_not_there_is_wrong_input(name: str) -> None:
 
 def test_the_shipped_templates() -> None:
     assert template_names() == ["base", "slurm", "tacc"]
+
+
+def test_the_script_of_every_scheduler_knows_none_of_them() -> None:
+    source = (resource_folder("templates") / "base.sh.j2").read_text()
+    assert re.findall(r"(?i)slurm|sbatch|srun|sbcast|squeue|scontrol|scancel", source) == []
