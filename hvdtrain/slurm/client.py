@@ -28,7 +28,10 @@ _LINE = re.compile(
     r"(?P<job>\d+)\|(?P<base>\d+)\|(?P<task>\d+|N/A)\|(?P<state>[A-Z_]+)\|(?P<partition>[^|]*)\|"
     r"(?P<qos>[^|]*)\|(?P<starts>[^|]*)\|(?P<ends>[^|]*)\|(?P<reason>[^|]*)\|(?P<name>.*)"
 )
-_ACCEPTED = re.compile(r"(?:Submitted batch job )?(?P<job>\d{1,10})(?:;(?P<cluster>[\w.-]+))?")
+# What sbatch says by itself, and with --parsable. A site's wrapper may do without --parsable, put
+# its own words around the answer, and print to either stream.
+_SUBMITTED = re.compile(r"\bSubmitted batch job (\d{1,10})\b(?: on cluster ([\w.-]+))?")
+_PARSABLE = re.compile(r"^[ \t]*(\d{1,10})(?:;([\w.-]+))?[ \t\r]*$", re.MULTILINE)
 _UNKNOWN_JOB = "Invalid job id specified"
 # What sbatch says when its request went out and no answer came: the job may be in the queue.
 _NO_ANSWER = (
@@ -114,12 +117,15 @@ def submit_script(
         if any(words in text for words in _NO_ANSWER):
             raise SlurmError(f"sbatch: {text}", "the job may be in the queue all the same")
         raise SlurmRefusedError(f"sbatch did not take the job: {text}")
-    # A site's own greeting may stand before it.
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    match = _ACCEPTED.fullmatch(lines[-1]) if lines else None
-    if match is None:
+    found = {
+        *_PARSABLE.findall(done.stdout),
+        *_SUBMITTED.findall(f"{done.stdout}\n{done.stderr}"),
+    }
+    if len(found) != 1:
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         raise _not_understood("sbatch", lines[-1] if lines else "")
-    return Accepted(match["job"], match["cluster"])
+    ((job, cluster),) = found
+    return Accepted(job, cluster or None)
 
 
 def script_environ(

@@ -35,6 +35,8 @@ def submit(slurm: FakeSlurm, script: str = "#!/bin/bash\n") -> Accepted:
     return submit_script(script, {"PATH": str(slurm.folder)})
 
 
+JOB_12 = ("12", "knl.site")
+
 ASK: dict[str, Callable[[], object]] = {
     "squeue": own_jobs,
     "scancel": lambda: cancel_jobs(["7"]),
@@ -94,6 +96,13 @@ def test_the_script_goes_through_standard_input(slurm: FakeSlurm) -> None:
         ("12;knl\n", "12", "knl"),
         ("---\n Welcome to the machine\n---\n\nSubmitted batch job 12\n", "12", None),
         ("--> Verifying ...OK\n12;a.b-c\n\n", "12", "a.b-c"),
+        ("Submitted batch job 60060368 on cluster X\n", "60060368", "X"),
+        ("12\nhello\n", "12", None),
+        ("Welcome\r\n  12;knl \r\nbye\r\n", "12", "knl"),
+        ("[info] Submitted batch job 12 on cluster knl.site (2 nodes)\nbalance: 7 h\n", *JOB_12),
+        ("checking 13 rules\nSubmitted batch job 12 on cluster knl.site\nok\n", *JOB_12),
+        # A wrapper that repeats in words what it prints for programs.
+        ("12;knl.site\nSubmitted batch job 12 on cluster knl.site\n", *JOB_12),
     ],
 )
 def test_the_forms_of_a_job_id(slurm: FakeSlurm, out: str, job: str, cluster: str | None) -> None:
@@ -101,8 +110,13 @@ def test_the_forms_of_a_job_id(slurm: FakeSlurm, out: str, job: str, cluster: st
     assert submit(slurm) == Accepted(job, cluster)
 
 
+def test_a_wrapper_may_say_it_where_errors_go(slurm: FakeSlurm) -> None:
+    slurm.answer("sbatch", out="-----\n", err="Submitted batch job 12 on cluster knl.site\n")
+    assert submit(slurm) == Accepted(*JOB_12)
+
+
 @pytest.mark.parametrize(
-    "out", ["", "\n", "hello\n", "12 13\n", "12;$(x)\n", "-1\n", "12\nhello\n", "\x1b[31m12\n"]
+    "out", ["", "\n", "hello\n", "12 13\n", "12;$(x)\n", "-1\n", "12\n13\n", "\x1b[31m12\n"]
 )
 def test_any_other_answer_of_sbatch_is_not_understood(slurm: FakeSlurm, out: str) -> None:
     slurm.answer("sbatch", out=out)
