@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -240,3 +241,33 @@ def test_a_jobs_shell_does_not_wait_for_the_training_stack(tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert not HEAVY & set(done.stderr.partition("loaded: ")[2].split())
+
+
+PROGRAM_STARTERS = {"run", "Popen", "call", "check_call", "check_output"}
+
+
+def open_inputs(source: str) -> list[int]:
+    """Lines that start a program and leave it the standard input of this one."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in PROGRAM_STARTERS
+        and ast.unparse(node.func.value) == "subprocess"
+        and not {"stdin", "input"} & {keyword.arg for keyword in node.keywords}
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", [*PACKAGE.rglob("*.py"), *(ROOT / "scripts").rglob("*.py")], ids=lambda path: path.stem
+)
+def test_no_program_eats_the_standard_input_of_its_caller(path: Path) -> None:
+    source = path.read_text()
+    assert open_inputs(source) == []
+    assert not re.search(r"os\.(system|popen|spawn\w+|posix_spawn\w*)\(", source)
+
+
+def test_a_program_that_could_eat_it_is_seen() -> None:
+    source = "import subprocess\nsubprocess.run(x)\nsubprocess.Popen(x, stdin=y)\n"
+    assert open_inputs(source) == [2]

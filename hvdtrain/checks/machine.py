@@ -83,7 +83,12 @@ def check_slurm(which: Which = shutil.which) -> Check:
         detail = f"{', '.join(missing)} not found: scripts can be rendered here, not submitted"
         return Check("slurm", "warn", detail, "submit from a login node of the cluster")
     said = subprocess.run(
-        ["sbatch", "--version"], capture_output=True, text=True, timeout=60, check=False
+        ["sbatch", "--version"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     if said.returncode != 0:
         detail = f"installed, but without a configuration: {first_line(said.stderr)}"

@@ -257,9 +257,7 @@ def requeue_job(job: str) -> str:
         Why Slurm did not; empty when it did.
     """
     try:
-        done = subprocess.run(
-            ["scontrol", "requeue", job], capture_output=True, text=True, timeout=120, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return "" if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
+        done = _run(["scontrol", "requeue", job], SUBMIT_SECONDS, os.environ)
+    except SlurmError as error:
+        return error.message
+    return "" if done.returncode == 0 else _complaint(done)

@@ -42,6 +42,7 @@ def read_git_commit() -> str | None:
     try:
         answer = subprocess.run(
             ["git", "-C", str(tree), "rev-parse", "--verify", "--quiet", "HEAD"],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=10,
