@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 
 from hvdtrain.errors import RunError
+from hvdtrain.outer_job import stay_here
 from hvdtrain.plan.machine.system import MpiFamily
 from hvdtrain.plan.machine.topology import Topology, parse_lscpu
 
@@ -33,20 +34,20 @@ def read_mpi_family(environ: Mapping[str, str]) -> MpiFamily:
     return "openmpi" if "Open MPI" in version or "OpenRTE" in version else "mpich"
 
 
-def local_mpirun(ranks: int, family: MpiFamily) -> tuple[list[str], dict[str, str]]:
-    """The words and variables that start ranks on this machine and nowhere else.
+def local_mpirun(
+    ranks: int, family: MpiFamily, environ: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """The words and the environment that start ranks on this machine and nowhere else.
 
-    Inside a Slurm job, or with a host file in the environment, mpirun would look for other nodes.
+    Inside a job, or with a list of hosts in the environment, mpirun would look for other nodes.
     """
     match family:
         case "intel":
-            return ["mpirun", "-n", str(ranks)], {
-                "I_MPI_HYDRA_BOOTSTRAP": "fork",
-                "I_MPI_FABRICS": "shm",
-            }
+            words = ["-hosts", "localhost"]
+            variables = {"I_MPI_HYDRA_BOOTSTRAP": "fork", "I_MPI_FABRICS": "shm"}
         case "openmpi":
-            words = ["mpirun", "--host", f"localhost:{ranks}", "-n", str(ranks)]
-            return words, {
+            words = ["--host", f"localhost:{ranks}"]
+            variables = {
                 "OMPI_ALLOW_RUN_AS_ROOT": "1",
                 "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
                 "OMPI_MCA_plm": "isolated",
@@ -54,13 +55,21 @@ def local_mpirun(ranks: int, family: MpiFamily) -> tuple[list[str], dict[str, st
                 "OMPI_MCA_btl": "self,vader",
             }
         case "mpich":
-            return ["mpirun", "-n", str(ranks)], {"HYDRA_BOOTSTRAP": "fork"}
+            words = ["-hosts", "localhost"]
+            variables = {"HYDRA_BOOTSTRAP": "fork"}
+    return ["mpirun", *words, "-n", str(ranks)], {**stay_here(environ), **variables}
 
 
 def _ask(words: list[str], fix: str, environ: Mapping[str, str] | None = None) -> str:
     try:
         answer = subprocess.run(
-            words, capture_output=True, text=True, timeout=60, check=True, env=environ
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env=environ,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise RunError(f"{' '.join(words)}: {error}", fix) from None

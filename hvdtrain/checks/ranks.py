@@ -98,11 +98,11 @@ def check_allreduce(backend: str) -> Check:
     name = f"allreduce {backend}"
     environ = _environment({"HOROVOD_CPU_OPERATIONS": backend})
     try:
-        words, variables = local_mpirun(2, read_mpi_family(environ))
+        words, environ = local_mpirun(2, read_mpi_family(environ), environ)
     except RunError as error:
         return Check(name, "fail", error.message, error.fix)
     command = [*words, sys.executable, "-c", ALLREDUCE]
-    answer = ask(command, {**environ, **variables}, timeout_seconds=90)
+    answer = ask(command, environ, timeout_seconds=90)
     return judge_allreduce(name, answer, shutil.which("mpirun", path=environ["PATH"]) or "mpirun")
 
 

@@ -112,15 +112,16 @@ def _run_ranks(core_map: CoreMap, words: list[str]) -> None:
     """
     environ = {**os.environ, **stack_variables(Path(sys.prefix), os.environ)}
     family = read_mpi_family(environ)
-    launcher, launcher_variables = local_mpirun(len(core_map.ranks), family)
+    launcher, environ = local_mpirun(len(core_map.ranks), family, environ)
     layers = make_settings(core_map, family, itex_may_load(read_processor_flags()))
-    environ |= launcher_variables
     environ |= {setting.name: setting.value for layer in layers for setting in layer.settings}
     if sys.stderr.isatty():
         # mpirun passes the terminal on through a pipe; rich takes its word for it.
         environ |= {"TTY_COMPATIBLE": "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
     command_words = [*launcher, sys.executable, "-m", "hvdtrain", "train", *words]
-    with subprocess.Popen(command_words, env=environ, stdout=sys.stderr.fileno()) as ranks:
+    with subprocess.Popen(
+        command_words, env=environ, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno()
+    ) as ranks:
         try:
             exit_code = ranks.wait()
         except KeyboardInterrupt:

@@ -30,12 +30,17 @@ VARIABLES = {
 def run_all(study: Study, data: Path, folder: Path) -> None:
     """Make the runs that are not there yet. One that diverged is a result, too."""
     environ = {**os.environ, **stack_variables(Path(sys.prefix), os.environ), **VARIABLES}
-    mpirun, variables = local_mpirun(study.ranks, read_mpi_family(environ))
+    mpirun, environ = local_mpirun(study.ranks, read_mpi_family(environ), environ)
 
     def start(words: Sequence[str]) -> int:
         command = [*mpirun, sys.executable, "-m", *words]
         return subprocess.run(
-            command, cwd=ROOT, env={**environ, **variables}, stdout=sys.stderr, check=False
+            command,
+            cwd=ROOT,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            check=False,
         ).returncode
 
     made = read_records(folder)
