@@ -79,7 +79,7 @@ export I_MPI_ADJUST_ALLREDUCE=8
 # Every run has a folder of its own. A restarted job has the number that it had before, and goes on
 # with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
 results=results
-run_id=hvdtrain-marenostrum5-gpp-64n-b2048-$SLURM_JOB_ID
+run_id=hvdtrain-marenostrum5-gpp-64n-b2048-${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
 run_id=${HVDTRAIN_RUN_ID:-$run_id}
 mkdir -p -- "$results/$run_id"
 

@@ -67,7 +67,7 @@ export MPICH_MAX_THREAD_SAFETY=multiple
 # Every run has a folder of its own. A restarted job has the number that it had before, and goes on
 # with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
 results=results
-run_id=hvdtrain-perlmutter-cpu-64n-b2048-$SLURM_JOB_ID
+run_id=hvdtrain-perlmutter-cpu-64n-b2048-${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
 run_id=${HVDTRAIN_RUN_ID:-$run_id}
 mkdir -p -- "$results/$run_id"
 

@@ -6,11 +6,10 @@ import contextlib
 import dataclasses
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,7 @@ from hvdtrain.runs.record import Record
 from hvdtrain.slurm.render import render_script
 from hvdtrain.train.checkpoint.archive import newest_step, read_newest
 from tests.ranks import ROOT, find_ranks
-from tests.slurm.cluster import PATH
-from tests.slurm.nodes import Nodes, missing_namespaces, start_nodes
+from tests.slurm.nodes import Nodes
 
 PMI_LIBRARY = next(Path("/usr/lib").glob("*/libpmi2.so.0"), None)
 SYSTEMS = Path(__file__).parent / "systems"
@@ -49,15 +47,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def nodes(munge: Path) -> Iterator[Nodes]:
-    if not shutil.which("slurmd", path=PATH):
-        pytest.skip("slurmd not installed")
+def nodes(nodes: Nodes) -> Nodes:
     if PMI_LIBRARY is None:
         pytest.skip("libpmi2.so.0 not installed: Debian's package libpmi2-0")
-    if reason := missing_namespaces():
-        pytest.skip(reason)
-    with start_nodes(munge) as running:
-        yield running
+    return nodes
 
 
 @pytest.fixture(scope="module")
