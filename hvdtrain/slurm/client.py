@@ -15,6 +15,8 @@ from datetime import datetime
 
 from hvdtrain.errors import RunError
 from hvdtrain.files.fields import printable
+from hvdtrain.outer_job import is_of_a_job
+from hvdtrain.runs.job_identity import job_name_of
 from hvdtrain.runs.slurm_job import SlurmJob
 
 SUBMIT_SECONDS = 120.0
@@ -131,13 +133,21 @@ def submit_script(
 def script_environ(
     environ: Mapping[str, str], directives: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
-    """The environment for sbatch, without what would overrule the script, and what that was."""
+    """The environment for sbatch, and what of the user's own was left out of it.
+
+    sbatch hands its environment on to the job. What would overrule the script stays out, and so
+    does what tells of the job that this process runs in itself: its memory or its binding would
+    make the first srun of the new job fail.
+    """
     dropped = [
         name
         for name in environ
         if name in _NEVER_WANTED or _OVERRULES.get(name, "no directive") in directives
     ]
-    return {name: value for name, value in environ.items() if name not in dropped}, dropped
+    inherited = [name for name in environ if is_of_a_job(name)]
+    kept = {name: value for name, value in environ.items() if name not in {*dropped, *inherited}}
+    is_inside = job_name_of(environ) is not None
+    return kept, dropped if is_inside else [*dropped, *inherited]
 
 
 def find_jobs(jobs: Sequence[str]) -> dict[str, SlurmJob]:

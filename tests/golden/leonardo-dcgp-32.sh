@@ -29,6 +29,18 @@
 
 set -euo pipefail
 
+# A job that is submitted from inside another one gets the variables of that one, and Slurm sets anew
+# only those that it has a value for. The rest would mislead the steps of this job. Without a
+# SLURM_MEM_PER_... of its own a step has the memory of the job.
+unset ${!SLURM_CPU_BIND*} ${!SLURM_MEM_PER_*} ${!SLURM_SRUN_*} ${!SLURM_STEP*} ${!SRUN_*} \
+    ${!PMI_*} ${!PMI2_*} ${!PMIX_SERVER_*} PMIX_NAMESPACE PMIX_RANK \
+    SLURM_LAUNCH_NODE_IPADDR SLURM_DISTRIBUTION SLURM_EXPORT_ENV SLURM_HINT SLURM_THREADS_PER_CORE
+if [ "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" != "$SLURM_JOB_ID" ] &&
+    array=$(env -u SLURM_CLUSTERS squeue --noheader --jobs="$SLURM_JOB_ID" --format=%F) &&
+    [ "$array" != "$SLURM_ARRAY_JOB_ID" ]; then
+    unset ${!SLURM_ARRAY_*}
+fi
+
 # The program: this installation, unless HVDTRAIN names another one.
 HVDTRAIN=${HVDTRAIN:-/opt/hvdtrain/bin/hvdtrain}
 if ! command -v "$HVDTRAIN" >/dev/null; then

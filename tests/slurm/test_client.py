@@ -208,3 +208,23 @@ def test_variables_that_overrule_the_script_are_left_out() -> None:
     kept, dropped = script_environ(environ, {"partition": "large", "nodes": "2"})
     assert kept == {"SBATCH_ACCOUNT": "y", "HOME": "/h"}
     assert sorted(dropped) == ["SBATCH_PARTITION", "SBATCH_WAIT"]
+
+
+def test_a_job_submitted_from_inside_another_one_learns_nothing_of_it() -> None:
+    outer = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_MEM_PER_CPU": "20",
+        "SLURM_CPU_BIND_TYPE": "mask_cpu",
+        "SLURM_CPUS_PER_TASK": "2",
+        "SLURM_ARRAY_TASK_ID": "3",
+        "SLURM_EXPORT_ENV": "NONE",
+        "SLURMD_NODENAME": "n1",
+        "SRUN_CPUS_PER_TASK": "2",
+        "PMI_RANK": "0",
+        "PMI_FD": "11",
+        "PMIX_NAMESPACE": "x",
+    }
+    ours = {"HOME": "/h", "SLURM_CONF": "/c", "SLURM_CLUSTERS": "a", "I_MPI_PMI_LIBRARY": "/l"}
+    assert script_environ({**ours, **outer}, {}) == (ours, [])
+    # Outside of a job, whoever has set such a variable is told that it is not passed on.
+    assert script_environ({**ours, "SLURM_HINT": "multithread"}, {}) == (ours, ["SLURM_HINT"])

@@ -5,11 +5,13 @@ The ranks are scripts of the test; Slurm, the job's script and what it asks of h
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from tests.slurm.login import Login
+from tests.slurm.login import PROGRAM, Login
 from tests.slurm.nodes import Nodes
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
@@ -37,3 +39,34 @@ def test_a_task_that_requeues_itself_leaves_the_other_tasks_alone(login: Login) 
     assert sorted(end["Restarts"] for end in ends) == ["0", "0", "0", "1"]
     starts = (login.folder / "starts").read_text().split()
     assert sorted(starts) == sorted([*"0123", next(s for s in "0123" if starts.count(s) == 2)])
+
+
+# A task of an array, with memory for each core and a hint, as if in a step that is bound to a core.
+OUTER = """#!/bin/bash
+#SBATCH --nodes=1 --ntasks-per-node=2 --cpus-per-task=2 --mem-per-cpu=20 --hint=nomultithread
+#SBATCH --array=1-2 --time=5 --output=outer-%a.out
+[ "$SLURM_ARRAY_TASK_ID" = 1 ] || exit 0
+export SLURM_CPU_BIND=quiet,mask_cpu:0x1 PMI_RANK=1
+"""
+
+
+@pytest.mark.parametrize("how", ["submit", "render-job | sbatch"])
+def test_a_job_may_be_submitted_from_inside_another_one(login: Login, how: str) -> None:
+    login.ranks_do('env | sort >"$TEST_FOLDER/environ"\n')
+    command, pipe, sbatch = how.partition(" | ")
+    # The outer job has memory for each core, this one a part of the node's.
+    words = shlex.join([str(PROGRAM), command, *login.words, *SYNTHETIC, "--set", "mem=100"])
+    outer = login.run("sbatch", "--parsable", given=f"{OUTER}{words}{pipe}{sbatch}\n").strip()
+    ended = login.nodes.wait_for_end(f"{outer}_1")
+    output = login.nodes.output(f"{outer}_1")
+    assert ended["JobState"] == "COMPLETED", output
+    (job,) = re.findall(r"^(?:Submitted batch job )?(\d+)$", output, re.MULTILINE)
+    shown = login.nodes.wait_for_end(job)
+    assert shown["JobState"] == "COMPLETED", login.nodes.output(job)
+    (run,) = (login.folder / "results").iterdir()
+    assert command == "submit" or run.name.endswith(f"-{job}")
+    lines = (login.folder / "environ").read_text().splitlines()
+    environ = dict(line.split("=", 1) for line in lines if "=" in line)
+    assert environ["SLURM_JOB_ID"] == job
+    leaked = ("SLURM_ARRAY", "SLURM_MEM_PER", "SLURM_HINT", "SLURM_THREADS_PER_CORE")
+    assert not [name for name in environ if name.startswith(leaked)]
