@@ -12,6 +12,7 @@ from hvdtrain import __version__
 from hvdtrain.errors import InputError
 from hvdtrain.files.fields import unknown_name
 from hvdtrain.files.option_words import field_names, option_words
+from hvdtrain.plan.job.directives import ONE_THREAD
 from hvdtrain.plan.job.job_plan import JobPlan
 from hvdtrain.plan.job.summary import describe_job
 from hvdtrain.plan.machine.environment import Layer
@@ -71,6 +72,7 @@ def render_script(plan: JobPlan) -> str:
     name, environment = _find_template(plan.template)
     slurm, run = plan.slurm, plan.run
     detect = plan.system.node.numbering == "detect"
+    one_thread = plan.directives.get("hint") == ONE_THREAD
     try:
         return environment.get_template(name).render(
             plan=plan,
@@ -86,9 +88,13 @@ def render_script(plan: JobPlan) -> str:
             ],
             layers=_counts(plan.layers) if detect else plan.layers,
             rank_launch=launch_words(
-                slurm, run.nodes, run.ranks_per_node, plan.directives.get("cpus-per-task")
+                slurm,
+                run.nodes,
+                run.ranks_per_node,
+                plan.directives.get("cpus-per-task"),
+                one_thread=one_thread,
             ),
-            node_launch=launch_words(slurm, run.nodes, 1),
+            node_launch=launch_words(slurm, run.nodes, 1, one_thread=one_thread),
             train_options=train_options(plan),
         )
     except InputError:

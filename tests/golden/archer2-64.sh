@@ -3,6 +3,7 @@
 #SBATCH --nodes=64
 #SBATCH --ntasks-per-node=2
 #SBATCH --cpus-per-task=64
+#SBATCH --hint=nomultithread
 #SBATCH --time=12:00:00
 #SBATCH --partition=standard
 #SBATCH --qos=standard
@@ -34,7 +35,7 @@ set -euo pipefail
 # SLURM_MEM_PER_... of its own a step has the memory of the job.
 unset ${!SLURM_CPU_BIND*} ${!SLURM_MEM_PER_*} ${!SLURM_SRUN_*} ${!SLURM_STEP*} ${!SRUN_*} \
     ${!PMI_*} ${!PMI2_*} ${!PMIX_SERVER_*} PMIX_NAMESPACE PMIX_RANK \
-    SLURM_LAUNCH_NODE_IPADDR SLURM_DISTRIBUTION SLURM_EXPORT_ENV SLURM_HINT SLURM_THREADS_PER_CORE
+    SLURM_LAUNCH_NODE_IPADDR SLURM_DISTRIBUTION SLURM_EXPORT_ENV SLURM_THREADS_PER_CORE
 if [ "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" != "$SLURM_JOB_ID" ] &&
     array=$(env -u SLURM_CLUSTERS squeue --noheader --jobs="$SLURM_JOB_ID" --format=%F) &&
     [ "$array" != "$SLURM_ARRAY_JOB_ID" ]; then
@@ -100,18 +101,18 @@ data_source=/scratch/imagenet
 staged=/dev/shm/hvdtrain-$UID-$run_id
 data=$staged/data
 remove_data() {
-    srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 --hint=nomultithread --distribution=block:block \
+    srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --threads-per-core=1 --cpu-bind=none --kill-on-bad-exit=1 --distribution=block:block \
         "$HVDTRAIN" stage remove -- "$staged" ||
         echo "$0: $staged may be left on some nodes" >&2
 }
 trap remove_data EXIT
 # This ends when the last node has its copy, and fails when one has none.
-srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 --hint=nomultithread --distribution=block:block \
+srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --threads-per-core=1 --cpu-bind=none --kill-on-bad-exit=1 --distribution=block:block \
     "$HVDTRAIN" stage copy --same-as "$results/$run_id/.data-sha256" -- "$data_source" "$staged"
 
 # The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
 # job here and names the nodes that the next job had better leave out.
-srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --cpu-bind=none --kill-on-bad-exit=1 --hint=nomultithread --distribution=block:block \
+srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --threads-per-core=1 --cpu-bind=none --kill-on-bad-exit=1 --distribution=block:block \
     "$HVDTRAIN" preflight \
     --system archer2 \
     --nodes 64 \
@@ -124,7 +125,7 @@ srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --cpu-bind=n
 
 # The ranks, in the background, so that this shell can take signals while it waits. The exit status
 # of the job is theirs.
-srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --cpu-bind=none --kill-on-bad-exit=1 --hint=nomultithread --distribution=block:block \
+srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --threads-per-core=1 --cpu-bind=none --kill-on-bad-exit=1 --distribution=block:block \
     "$HVDTRAIN" train \
     --system archer2 \
     --nodes 64 \

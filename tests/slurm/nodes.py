@@ -21,7 +21,10 @@ from tests.slurm.cluster import PATH, daemon, free_port, slurm_environ, wait_unt
 
 PAIR = ("n1", "n2")
 SPARE = ("n3", "n4", "n5")
-NODES = (*PAIR, *SPARE)
+THREADED = ("n6",)
+"""With two hardware threads for each core."""
+
+NODES = (*PAIR, *SPARE, *THREADED)
 CPUS = 16
 
 LONG_SECONDS = 400
@@ -215,11 +218,17 @@ def _make_conf(munge: Path, folder: Path) -> str:
         "MessageTimeout=60",
         *(
             f"NodeName={name} NodeHostName=localhost NodeAddr={_address(name)} "
-            f"Port={free_port()} Sockets=1 CoresPerSocket={CPUS} RealMemory=1000"
+            f"Port={free_port()} Sockets=1 RealMemory=1000 "
+            + (
+                f"CoresPerSocket={CPUS // 2} ThreadsPerCore=2"
+                if name in THREADED
+                else f"CoresPerSocket={CPUS}"
+            )
             for name in NODES
         ),
         f"PartitionName=pair Nodes={','.join(PAIR)} Default=YES MaxTime=60",
         f"PartitionName=spare Nodes={','.join(SPARE)} MaxNodes=2 MaxTime=60",
+        f"PartitionName=threaded Nodes={','.join(THREADED)} MaxTime=60",
     ]
     (folder / "state").mkdir()
     for name in NODES:

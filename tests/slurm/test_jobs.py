@@ -70,3 +70,12 @@ def test_a_job_may_be_submitted_from_inside_another_one(login: Login, how: str) 
     assert environ["SLURM_JOB_ID"] == job
     leaked = ("SLURM_ARRAY", "SLURM_MEM_PER", "SLURM_HINT", "SLURM_THREADS_PER_CORE")
     assert not [name for name in environ if name.startswith(leaked)]
+
+
+def test_the_hint_that_only_cores_count_reaches_the_ranks(login: Login) -> None:
+    login.ranks_do('scontrol show step "$SLURM_JOB_ID.$SLURM_STEP_ID" >"$TEST_FOLDER/step"\n')
+    job = login.hvdtrain("submit", *login.words, *SYNTHETIC, "--system", "threaded").strip()
+    assert login.nodes.wait_for_end(job)["JobState"] == "COMPLETED", login.nodes.output(job)
+    # Two ranks of four cores have all eight, with both threads of each.
+    step = (login.folder / "step").read_text()
+    assert re.findall(r"\b(?:CPUs|Tasks)=\d+", step) == ["CPUs=16", "Tasks=2"]

@@ -27,6 +27,19 @@ def test_srun_is_told_everything() -> None:
     assert not [word for word in launch_words(slurm, 4, 2) if "cpus" in word]
 
 
+def test_srun_gets_no_hint_that_it_would_drop_beside_its_binding() -> None:
+    slurm = Slurm(launcher="srun", mpi="mpich", launcher_options=("--hint=nomultithread", "-l"))
+    assert launch_words(slurm, 4, 2, "64", one_thread=True)[4:] == (
+        "--cpus-per-task=64",
+        "--threads-per-core=1",
+        "--cpu-bind=none",
+        "--kill-on-bad-exit=1",
+        "-l",
+    )
+    assert "--threads-per-core=1" in launch_words(slurm, 4, 1, one_thread=True)
+    assert not [word for word in launch_words(slurm, 4, 2) if "hint" in word]
+
+
 @pytest.mark.parametrize(
     ("mpi", "placement"),
     [

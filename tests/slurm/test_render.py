@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from hvdtrain.errors import InputError
@@ -108,6 +109,25 @@ def test_srun_is_told_the_threads_of_a_rank_as_slurm_22_wants() -> None:
     assert "--cpus-per-task=48 --cpu-bind=none" in script
     changed = script_of("marenostrum4", unset_directives=("cpus-per-task",))
     assert "cpus-per-task" not in changed
+
+
+@pytest.mark.parametrize("threads_per_core", [1, 2])
+def test_where_only_cores_count_job_and_steps_count_alike(threads_per_core: int) -> None:
+    system = load_system("archer2")
+    node = msgspec.structs.replace(system.node, threads_per_core=threads_per_core)
+    system = msgspec.structs.replace(system, node=node)
+    origin = ScriptOrigin(command="c", hvdtrain="h")
+    script = render_script(make_job(JobRequest(nodes=4, walltime="60"), system, origin))
+    assert "#SBATCH --cpus-per-task=64\n#SBATCH --hint=nomultithread\n" in script
+    assert (
+        "srun --nodes=4 --ntasks=8 --ntasks-per-node=2 --cpus-per-task=64 --threads-per" in script
+    )
+    assert "--hint" not in script.partition("set -euo")[2]
+    # Said for one job only: Slurm hands it on to srun, which would drop it.
+    told = script_of("lumi-c", set_directives={"hint": "nomultithread"}, walltime="60")
+    assert " --cpus-per-task=64 --threads-per-core=1 --cpu-bind=none " in told
+    untold = script_of("archer2", unset_directives=("hint",), walltime="60")
+    assert not re.findall("hint|--threads-per-core", untold.replace("SLURM_HINT", ""))
 
 
 def test_users_of_their_own_systems_find_them_in_the_job() -> None:

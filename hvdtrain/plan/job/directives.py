@@ -8,6 +8,9 @@ from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.machine.system import System
 from hvdtrain.units import format_walltime
 
+ONE_THREAD = "nomultithread"
+"""The hint with which Slurm counts one hardware thread of each core."""
+
 
 def make_directives(
     system: System,
@@ -35,11 +38,17 @@ def make_directives(
     if slurm.account_required and not request.account and "account" not in request.unset_directives:
         raise InputError("--account", None, f"{system.name} needs one", "--account PROJECT")
     partition = placement.partition
+    hint = ONE_THREAD if f"--hint={ONE_THREAD}" in slurm.launcher_options else None
+    hint = {"hint": hint, **slurm.directives, **request.set_directives}["hint"]
+    if "hint" in request.unset_directives:
+        hint = None
     given = {
         "job-name": job_name,
         "nodes": str(request.nodes),
         "ntasks-per-node": str(ranks_per_node),
-        "cpus-per-task": _cpus_per_task(system, ranks_per_node),
+        "cpus-per-task": _cpus_per_task(system, ranks_per_node, hint),
+        # The steps count like the job, or they would not fit into it.
+        "hint": hint,
         "time": format_walltime(placement.walltime_min),
         "partition": partition.partition,
         "qos": request.qos or partition.qos,
@@ -60,8 +69,12 @@ def make_directives(
     }
 
 
-def _cpus_per_task(system: System, ranks_per_node: int) -> str | None:
-    """Hardware threads of a rank. ibrun's sites give whole nodes and do not want the directive."""
+def _cpus_per_task(system: System, ranks_per_node: int, hint: str | None) -> str | None:
+    """Hardware threads of a rank, or cores where only these count.
+
+    ibrun's sites give whole nodes and do not want the directive.
+    """
     if system.slurm is not None and system.slurm.launcher == "ibrun":
         return None
-    return str(system.node.cores * system.node.threads_per_core // ranks_per_node)
+    threads_per_core = 1 if hint == ONE_THREAD else system.node.threads_per_core
+    return str(system.node.cores * threads_per_core // ranks_per_node)
