@@ -18,7 +18,7 @@ from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.names import METRICS_FILE, PLAN_FILE, RECORD_FILE, SUBMISSION_FILE
 from hvdtrain.runs.record import Status
 from hvdtrain.runs.state import Ended, Planned, Progress, RunFacts
-from hvdtrain.runs.store import Malformed, list_results, open_regular, read_file
+from hvdtrain.runs.store import Malformed, list_runs, open_regular, read_file
 from hvdtrain.runs.submission import Submission
 
 T = TypeVar("T")
@@ -73,11 +73,10 @@ def read_runs(results: Path) -> Iterator[RunFacts]:
     Raises:
         InputError: `results` is missing, is not a folder, or is the folder of a single run.
     """
-    for name in list_results(results):
-        if not name.startswith("."):
-            facts = read_run(results / name)
-            if facts is not None:
-                yield facts
+    for name in list_runs(results):
+        facts = read_run(results / name)
+        if facts is not None:
+            yield facts
 
 
 def read_run(folder: Path) -> RunFacts | None:

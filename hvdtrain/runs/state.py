@@ -29,7 +29,7 @@ ACTIVE: frozenset[State] = frozenset({"pending", "running", "requeued", "unknown
 
 QUIET_SECONDS = 120.0
 QUIET_STEPS = 20
-"""A run without a job is taken to run while its metrics are younger than both of these."""
+"""A run without a job is taken to run while its metrics are no further from now than the longer."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,12 +186,17 @@ def _judge(
             return "requeued" if begun else "pending", job.reason, job
     if ended is not None and ended.status == "failed":
         return "failed", ended.failure or "", None
+    is_written = _is_written(facts, found, now)
     if submission is None:
-        return _judge_without_slurm(facts, now)
-    if not submission.jobs:
-        return "unclear", "sbatch was called, and no job id is known", None
+        if is_written:
+            return "running", "not submitted by hvdtrain", None
+        return "incomplete", facts.fault, None
     if submission.cancelled is not None:
         return "cancelled", "can go on" if begun else "", None
+    if is_written:
+        return "running", "its job is not known", None
+    if not submission.jobs:
+        return "unclear", "sbatch was called, and no job id is known", None
     last = next(reversed(list(found.values())), None)
     if silent:
         return "unknown", "Slurm does not say", None
@@ -200,13 +205,17 @@ def _judge(
     return ("failed", f"Slurm: {last.state}", None) if last else ("lost", "left nothing", None)
 
 
-def _judge_without_slurm(facts: RunFacts, now: float) -> tuple[State, str, None]:
+def _is_written(facts: RunFacts, found: Mapping[str, SlurmJob], now: float) -> bool:
+    """Whether somebody trains, by the metrics, now that none of the jobs that are found runs."""
     progress = facts.progress
-    if facts.ended is None and progress is not None:
-        quiet = max(QUIET_SECONDS, QUIET_STEPS * (progress.step_seconds or 0))
-        if now - progress.written < quiet:
-            return "running", "not submitted by hvdtrain", None
-    return "incomplete", facts.fault, None
+    if facts.ended is not None or progress is None:
+        return False
+    quiet = max(QUIET_SECONDS, QUIET_STEPS * (progress.step_seconds or 0))
+    # The clocks of file server and login node differ, but metrics of a later day are not of now.
+    is_fresh = abs(now - progress.written) < quiet
+    return is_fresh and all(
+        job.ends is not None and job.ends < progress.written for job in found.values()
+    )
 
 
 def _speed(facts: RunFacts, state: State) -> float | None:
@@ -236,6 +245,6 @@ def _end(
     if left is None:
         return None
     if state == "running":
-        return max(now, (progress.written if progress else now) + left)
+        return max(now, (min(progress.written, now) if progress else now) + left)
     starts = job.starts if job else None
     return None if starts is None else max(now, starts) + left

@@ -57,20 +57,28 @@ def read_results(results: Path) -> Iterator[Record | Incomplete | Malformed]:
         InputError: `results` is missing, is not a folder, or cannot be read; or it is the folder
             of a single run.
     """
-    for name in list_results(results):
+    for name in list_runs(results):
         found = _read_run(results / name)
         if found is not None:
             yield found
 
 
-def list_results(results: Path) -> list[str]:
-    """The names in a results folder, sorted.
+def list_runs(results: Path) -> list[str]:
+    """The names in a results folder that a run may have, sorted.
+
+    What is hidden is not a run: it is made or removed just now. Nor is a second name of one, such
+    as a link `latest`: a run has the name that its folder has.
 
     Raises:
         InputError: As of `read_results`.
     """
     try:
-        names = sorted(os.listdir(results))
+        with os.scandir(results) as entries:
+            names = sorted(
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and not _is_second_name(entry)
+            )
     except NotADirectoryError:
         raise InputError("RESULTS", str(results), "a folder, and this is a file") from None
     except FileNotFoundError:
@@ -84,13 +92,21 @@ def list_results(results: Path) -> list[str]:
     return names
 
 
+def _is_second_name(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to another folder here."""
+    if not entry.is_symlink() or not os.path.isdir(entry.path):
+        return False
+    folder = os.path.realpath(os.path.dirname(entry.path))
+    return os.path.dirname(os.path.realpath(entry.path)) == folder
+
+
 def read_ensembles(results: Path) -> Iterator[tuple[str, Ensemble] | Malformed]:
     """The ensembles in a results folder with the names of their folders, in order of the names.
 
     Raises:
         InputError: As of `read_results`.
     """
-    for name in list_results(results):
+    for name in list_runs(results):
         path = results / name / ENSEMBLE_FILE
         if os.path.exists(path):
             found = read_file(path, _ENSEMBLE)

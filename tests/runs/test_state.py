@@ -53,6 +53,15 @@ def judge(*jobs: SlurmJob, silent: bool = False, **facts: Any) -> RunStatus:
 
 
 BEGUN: dict[str, Any] = {"planned": PLANNED, "progress": PROGRESS}
+LEFT: dict[str, Any] = {
+    **BEGUN,
+    "progress": msgspec.structs.replace(PROGRESS, written=NOW - 1000),
+}
+# Two days: a clock that was put back since, or never went right.
+AHEAD: dict[str, Any] = {
+    **BEGUN,
+    "progress": msgspec.structs.replace(PROGRESS, written=NOW + 172_800),
+}
 WAITS = job("1", "PENDING", "Resources")
 RUNS = job("1", "RUNNING")
 
@@ -78,7 +87,14 @@ RUNS = job("1", "RUNNING")
         ("failed", [job("1", "FAILED")], {**BEGUN, "ended": ended("failed")}),
         ("failed", [job("1", "FAILED")], {}),
         ("incomplete", [job("1", "TIMEOUT")], BEGUN),
-        ("incomplete", [], BEGUN),
+        ("incomplete", [], LEFT),
+        # By a job that was submitted by hand, or whose number is lost.
+        ("running", [], BEGUN),
+        ("running", [], {**BEGUN, "submission": submission(jobs=())}),
+        ("running", [job("1", "TIMEOUT", ends=NOW - 60)], BEGUN),
+        ("incomplete", [job("1", "TIMEOUT", ends=NOW - 9)], BEGUN),
+        ("incomplete", [], AHEAD),
+        ("incomplete", [], {**AHEAD, "submission": None}),
         ("incomplete", [], {**BEGUN, "submission": None, "ended": ended("interrupted")}),
         ("cancelled", [], {"submission": submission(cancelled="now")}),
         ("cancelled", [job("1", "CANCELLED")], {**BEGUN, "submission": submission(cancelled="n")}),
@@ -110,7 +126,8 @@ def test_the_state(state: str, jobs: list[SlurmJob], facts: dict[str, Any]) -> N
     ("state", "facts"),
     [
         ("unknown", {}),
-        ("unknown", BEGUN),
+        ("unknown", LEFT),
+        ("running", BEGUN),
         ("completed", {**BEGUN, "ended": ended("completed")}),
         ("failed", {**BEGUN, "ended": ended("failed")}),
         ("unclear", {"submission": submission(jobs=())}),
@@ -154,3 +171,7 @@ def test_the_end_of_a_run_that_has_ended_is_not_predicted() -> None:
     assert (status.step, status.epoch, status.images_per_second) == (40, 1, 9.0)
     assert (status.seconds_left, status.ends) == (None, None)
     assert status.stragglers == ("n3",)
+
+
+def test_metrics_of_a_later_day_do_not_move_the_end() -> None:
+    assert judge(RUNS, **AHEAD).ends == pytest.approx(NOW + 750 * 2.4)

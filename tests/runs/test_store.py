@@ -17,8 +17,9 @@ from hvdtrain.collect.runs import make_run
 from hvdtrain.collect.tables.runs_table import make_rows
 from hvdtrain.errors import InputError
 from hvdtrain.runs.names import PLAN_FILE, RECORD_FILE
+from hvdtrain.runs.progress import read_runs
 from hvdtrain.runs.record import Record
-from hvdtrain.runs.store import Incomplete, Malformed, read_results
+from hvdtrain.runs.store import Incomplete, Malformed, read_ensembles, read_results
 from tests.collect.records import make_record, make_test_plan, write_plan, write_record
 
 VALID = msgspec.json.encode(make_record("run"))
@@ -60,6 +61,17 @@ def test_a_run_reached_through_a_link_counts(tmp_path: Path) -> None:
     results.mkdir()
     (results / "run").symlink_to(tmp_path / "elsewhere" / "run")
     assert read_one(results) == record
+
+
+def test_a_second_name_of_a_run_and_what_is_hidden_are_no_runs(tmp_path: Path) -> None:
+    record = make_record("run")
+    write_record(tmp_path, record)
+    (tmp_path / "latest").symlink_to("run")
+    (tmp_path / "best").symlink_to(tmp_path / "latest")
+    write_record(tmp_path, make_record(".run.0a1b2c3d"))
+    assert list(read_results(tmp_path)) == [record]
+    assert [facts.run_id for facts in read_runs(tmp_path)] == ["run"]
+    assert list(read_ensembles(tmp_path)) == []
 
 
 def test_what_is_no_run_is_passed_over(tmp_path: Path) -> None:
