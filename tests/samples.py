@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.plan.method.dataset import DatasetInfo, DataSource
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.recipe import load_recipe
@@ -16,6 +17,7 @@ from hvdtrain.plan.method.train_spec import TrainSpec, model_fields
 from hvdtrain.runs.ensemble import Ensemble, EnsembleMember
 from hvdtrain.runs.preflight import AllreduceTime, NodeSpeed, Preflight
 from hvdtrain.runs.record import RankPlacement, Record, Versions
+from hvdtrain.runs.submission import Submission
 from hvdtrain.train.checkpoint.archive import Checkpoint, RankState, RunState
 from hvdtrain.train.clock import ClockState
 
@@ -80,6 +82,26 @@ def sample_ensemble(members: tuple[EnsembleMember, ...], together: EvaluationRes
         members=members,
         evaluation=together,
     )
+
+
+def sample_submission(**changes: Any) -> Submission:
+    """The submission of a chain of two jobs."""
+    made = Submission(
+        run_id="run",
+        submitted="2026-03-14T15:09:26+00:00",
+        command="c",
+        system="s",
+        job_name="name",
+        request=JobRequest(),
+        nodes=2,
+        global_batch=64,
+        total_steps=1000,
+        walltime_min=60,
+        forecast_minutes=30,
+        jobs=("1", "2"),
+        chain=2,
+    )
+    return msgspec.structs.replace(made, **changes)
 
 
 def sample_preflight(**changes: Any) -> Preflight:

@@ -6,6 +6,7 @@ that is cut off in between can be told from one that never was.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -42,8 +43,8 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         walltime_min: Minutes that each job may take.
         forecast_minutes: Minutes that the whole run will take; None: nothing is known.
         chain: Jobs that were wanted.
-        jobs: Job ids, each job after the one before it. Empty: sbatch was called, and what it
-            answered is not known.
+        jobs: Job ids, each job after the one before it; those that were submitted by hand come
+            last. Empty: sbatch was called, and what it answered is not known.
         cancelled: When `hvdtrain cancel` took its jobs away; UTC, ISO 8601.
     """
 
@@ -80,4 +81,23 @@ def make_submission(plan: JobPlan, run_id: str, submitted: str, chain: int = 1) 
         walltime_min=plan.walltime_min,
         forecast_minutes=plan.forecast.minutes_to_train.value if plan.forecast else None,
         chain=chain,
+    )
+
+
+def with_job_by_hand(submission: Submission, job: str, environ: Mapping[str, str]) -> Submission:
+    """The submission of a run that a job works on which `hvdtrain submit` knows nothing of.
+
+    Args:
+        submission: Without that job.
+        job: Its id.
+        environ: The environment of the job. It may have another name, as one of a sweep has that
+            goes on alone, and be on another cluster, where there are several.
+    """
+    cluster = environ.get("SLURM_CLUSTER_NAME") if submission.cluster else None
+    return msgspec.structs.replace(
+        submission,
+        jobs=(*submission.jobs, job),
+        job_name=environ.get("SLURM_JOB_NAME", submission.job_name),
+        cluster=cluster or submission.cluster,
+        cancelled=None,
     )

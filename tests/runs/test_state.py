@@ -7,33 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.runs.slurm_job import SlurmJob
 from hvdtrain.runs.state import Ended, Planned, Progress, RunFacts, RunStatus, judge_run
-from hvdtrain.runs.submission import Submission
+from tests.samples import sample_submission as submission
 
 NOW = 1_000_000.0
 PLANNED = Planned(total_steps=1000, steps_per_epoch=100, global_batch=64)
 PROGRESS = Progress(step=250, epoch=3, seconds=600, written=NOW - 10, step_seconds=2.0)
-
-
-def submission(**changes: Any) -> Submission:
-    made = Submission(
-        run_id="run",
-        submitted="2026-03-14T15:09:26+00:00",
-        command="c",
-        system="s",
-        job_name="name",
-        request=JobRequest(),
-        nodes=2,
-        global_batch=64,
-        total_steps=1000,
-        walltime_min=60,
-        forecast_minutes=30,
-        jobs=("1", "2"),
-        chain=2,
-    )
-    return msgspec.structs.replace(made, **changes)
 
 
 def job(number: str, state: str, reason: str = "", name: str = "name", **times: Any) -> SlurmJob:
@@ -97,7 +77,11 @@ RUNS = job("1", "RUNNING")
         ("incomplete", [], {**AHEAD, "submission": None}),
         ("incomplete", [], {**BEGUN, "submission": None, "ended": ended("interrupted")}),
         ("cancelled", [], {"submission": submission(cancelled="now")}),
-        ("cancelled", [job("1", "CANCELLED")], {**BEGUN, "submission": submission(cancelled="n")}),
+        (
+            "cancelled",
+            [job("1", "CANCELLED")],
+            {**BEGUN, "submission": submission(cancelled="n")},
+        ),
         ("running", [job("1", "COMPLETING")], {"submission": submission(cancelled="now")}),
         ("unclear", [], {"submission": submission(jobs=())}),
         ("lost", [], {}),

@@ -79,3 +79,40 @@ def test_the_hint_that_only_cores_count_reaches_the_ranks(login: Login) -> None:
     # Two ranks of four cores have all eight, with both threads of each.
     step = (login.folder / "step").read_text()
     assert re.findall(r"\b(?:CPUs|Tasks)=\d+", step) == ["CPUs=16", "Tasks=2"]
+
+
+def test_a_job_submitted_by_hand_is_a_job_of_its_run(login: Login) -> None:
+    login.ranks_do('exit "$(<"$TEST_FOLDER/exit")"\n')
+    (login.folder / "exit").write_text("1")
+    first = login.hvdtrain("submit", *login.words, *SYNTHETIC, "--unset", "requeue").strip()
+    assert login.nodes.wait_for_end(first)["JobState"] == "FAILED"
+    (run,) = login.status()
+    login.ranks_do("exec sleep 100\n")
+    by_hand = ("sbatch", "--parsable", "--job-name=another", f"results/{run}/job.sh")
+    second = login.run(*by_hand).strip()
+    login.nodes.wait_for("the run", lambda: login.status()[run]["job"] == second, second, 30)
+    assert login.status()[run]["state"] == "running"
+    assert login.hvdtrain("cancel", run) == f"{second} of {run}: was running, cancelled\n"
+    assert login.nodes.wait_for_end(second)["JobState"] == "CANCELLED"
+    assert login.status()[run]["state"] == "cancelled"
+
+
+def test_no_job_of_a_chain_repeats_what_would_fail_again(login: Login) -> None:
+    login.ranks_do(
+        'echo "$SLURM_JOB_ID" >>"$TEST_FOLDER/starts"\n'
+        'while [ "$1" != --run-id ]; do shift; done\n'
+        'echo "the model is too large" >"results/$2/.failure-$SLURM_JOB_ID"\nexit 2\n'
+    )
+    words = ("submit", *login.words, *SYNTHETIC, "--chain", "3")
+    first, *others = login.hvdtrain(*words).split()
+    for job in others:
+        assert login.nodes.wait_for_end(job)["JobState"] == "FAILED"
+        output = login.nodes.output(job)
+        assert f"job {first} of the run has failed" in output
+        assert "again: the model is too large" in output
+    assert (login.folder / "starts").read_text().split() == [first]
+    # Whoever submits it by hand has mended it.
+    login.ranks_do("exit 0\n")
+    (run,) = login.status()
+    last = login.run("sbatch", "--parsable", f"results/{run}/job.sh").strip()
+    assert login.nodes.wait_for_end(last)["JobState"] == "COMPLETED", login.nodes.output(last)

@@ -19,9 +19,11 @@ from hvdtrain.runs.attempt import (
     remove_failure,
     write_attempt,
 )
+from hvdtrain.runs.folder import find_submission, write_submission
 from hvdtrain.runs.job_identity import JobIdentity, read_job_identity
 from hvdtrain.runs.names import CHECKPOINTS_FOLDER, RECORD_FILE
 from hvdtrain.runs.record import Record
+from hvdtrain.runs.submission import Submission, with_job_by_hand
 from hvdtrain.slurm.client import requeue_job
 from hvdtrain.train.checkpoint.archive import newest_step
 
@@ -42,7 +44,9 @@ def command(moment: str, results: Path, run_id: str, requeue: bool) -> None:
     """Called by a job's script; nobody else needs it.
 
     `begin`, before the ranks start, counts the job's restarts and fails when there were three from
-    the same checkpoint. A job that was submitted anew begins at nought.
+    the same checkpoint. The next job of a chain counts as one, and fails where a job before it
+    failed in a way that it would repeat. A job that was submitted by hand begins at nought, and is
+    noted as a job of the run.
 
     `end`, when the ranks did not end well, puts the job back into the queue, unless the run is
     over, has failed in a way that another start would repeat, or has not come further in three
@@ -50,19 +54,34 @@ def command(moment: str, results: Path, run_id: str, requeue: bool) -> None:
     """
     folder = results / require_name("--run-id", run_id)
     if moment == "begin":
-        _begin(folder)
+        _begin(folder, find_submission(results, run_id))
     else:
         _end(folder, requeue)
 
 
-def _begin(folder: Path) -> None:
+def _begin(folder: Path, submission: Submission | None) -> None:
     step = newest_step(folder / CHECKPOINTS_FOLDER)
     job = _job()
-    attempt = next_attempt(read_attempt(folder) if job.restarts else None, step)
+    known = submission.jobs if submission else ()
+    before = known[: known.index(job.name)] if job.name in known else ()
+    for other in before:
+        failure = read_failure(folder, other)
+        if failure is not None:
+            raise RunError(
+                f"the job does not start: job {other} of the run has failed, and this one would "
+                f"again: {failure}",
+                f"when that is mended, submit the same script with HVDTRAIN_RUN_ID={folder.name}",
+            )
+    attempt = next_attempt(read_attempt(folder) if job.restarts or before else None, step)
     if attempt.is_one_too_many:
         raise _no_progress(folder, step)
     write_attempt(folder, attempt)
     remove_failure(folder, job.name)
+    if submission is not None and job.name not in known:
+        # Whoever submits a job by hand has done something about earlier failures.
+        for other in known:
+            remove_failure(folder, other)
+        write_submission(folder, with_job_by_hand(submission, job.name, os.environ))
 
 
 def _end(folder: Path, requeue: bool) -> None:

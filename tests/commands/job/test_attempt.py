@@ -10,9 +10,11 @@ from click.testing import CliRunner, Result
 
 from hvdtrain.commands.job.attempt import command
 from hvdtrain.errors import InputError, RunError
+from hvdtrain.files.decode import load_json
 from hvdtrain.runs.attempt import MOST_RESTARTS
 from hvdtrain.runs.names import ATTEMPT_FILE, RECORD_FILE, failure_file
-from tests.samples import sample_record
+from hvdtrain.runs.submission import Submission
+from tests.samples import sample_record, sample_submission
 
 
 class Job:
@@ -158,3 +160,23 @@ def test_outside_a_job_there_is_nothing_to_requeue(
     monkeypatch.delenv("SLURM_JOB_ID")
     for done in (job.begin(), job.end("--requeue")):
         assert isinstance(done.exception, InputError)
+
+
+def test_jobs_of_a_chain_that_do_not_come_further_are_counted_like_restarts(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = tuple(str(number) for number in range(11, 17))
+    submission = sample_submission(run_id="run", jobs=numbers, chain=6)
+    job.folder.mkdir(parents=True)
+    (job.folder / "submission.json").write_bytes(msgspec.json.encode(submission))
+    codes = []
+    for number in numbers:
+        monkeypatch.setenv("SLURM_JOB_ID", number)
+        job.starts = 0
+        codes.append(job.begin().exit_code)
+    assert codes == [0] * (1 + MOST_RESTARTS) + [1, 1]
+    # Submitted by hand, it begins to count anew, and is known from then on.
+    monkeypatch.setenv("SLURM_JOB_ID", "20")
+    job.starts = 0
+    assert job.begin().exit_code == 0
+    assert load_json(job.folder / "submission.json", Submission).jobs == (*numbers, "20")
