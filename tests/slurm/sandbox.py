@@ -37,6 +37,7 @@ stage)
 
 _REAL_STAGING = f"""
 stage)
+    if [ "$2-${{LOST:-}}" = remove-yes ]; then exit 1; fi
     PYTHONPATH={shlex.quote(str(_ROOT))} exec {shlex.quote(sys.executable)} -m hvdtrain "$@"
     ;;
 """

@@ -31,7 +31,7 @@ from tests.slurm.test_injection import HOSTILE, PIECES, assert_nothing_ran
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = ["stampede2-knl", "marenostrum4", "archer2", "leonardo-dcgp", "local"]
-LAST_LINE = 'exit "$status"\n'
+LAST_LINE = 'wait_for "$ranks"\n'
 
 NUMBER = st.one_of(
     st.integers(-3, 5000),

@@ -228,8 +228,22 @@ def test_a_job_that_is_cut_off_goes_back_into_the_queue_unless_it_was_cancelled(
     assert (outcome.record / "calls").read_text().splitlines() == [
         f"attempt {call} {run} " for call in calls
     ]
-    # The next start finds its data.
-    assert bool(list((tmp_path / "ram").iterdir())) is ("end --requeue" in calls)
+    # The next start may be on other nodes.
+    assert list((tmp_path / "ram").iterdir()) == []
+
+
+def test_a_job_that_is_ended_because_its_time_is_up_goes_back_into_the_queue(
+    script: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tools").mkdir()
+    # What a real Slurm says of a job between SIGTERM and SIGKILL at its time limit.
+    (tmp_path / "tools" / "squeue").write_text(
+        '#!/bin/bash\n[[ " $* " != *%r* ]] || echo TimeLimit\n'
+    )
+    (tmp_path / "tools" / "squeue").chmod(0o755)
+    outcome = run_script(script, tmp_path, SEND="TERM", TRAIN_EXIT="143")
+    assert outcome.exit_code == 143, outcome.output
+    assert "attempt end --requeue" in (outcome.record / "calls").read_text()
 
 
 def test_another_job_goes_on_with_the_run_that_it_is_given(script: str, tmp_path: Path) -> None:

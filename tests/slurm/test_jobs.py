@@ -116,3 +116,42 @@ def test_no_job_of_a_chain_repeats_what_would_fail_again(login: Login) -> None:
     (run,) = login.status()
     last = login.run("sbatch", "--parsable", f"results/{run}/job.sh").strip()
     assert login.nodes.wait_for_end(last)["JobState"] == "COMPLETED", login.nodes.output(last)
+
+
+# The first start hangs in one step, or ends in it at once.
+HANGS = """
+echo "$SLURMD_NODENAME ${SLURM_RESTART_COUNT:-0} $1 $2" >>"$TEST_FOLDER/calls"
+[ "$1 $2 ${SLURM_RESTART_COUNT:-0}" != "HERE 0" ] || exec sleep 200
+"""
+
+
+@pytest.mark.parametrize("step", ["stage copy", "preflight --system"])
+def test_a_job_whose_time_is_up_before_it_trains_goes_back_into_the_queue_at_once(
+    login: Login, step: str
+) -> None:
+    for command in ("stage", "preflight", "train"):
+        login.ranks_do(HANGS.replace("HERE", step), command)
+    words = ("--data", "/d", "--preflight", "--set", "partition=spare", "--nodes", "2")
+    job = login.hvdtrain("submit", *login.words, *words).strip()
+    calls = login.folder / "calls"
+    login.nodes.wait_for("the step", lambda: calls.exists() and step in calls.read_text(), job, 60)
+    login.nodes.run("scancel", "--batch", "--signal=USR1", job)
+    login.nodes.wait_for("a restart", lambda: login.nodes.show(job)["Restarts"] == "1", job, 60)
+    shown = login.nodes.wait_for_end(job, 60)
+    assert shown["JobState"] == "COMPLETED", login.nodes.output(job)
+    lines = [line.split() for line in calls.read_text().splitlines()]
+    # Nothing of the training in the first start, and both starts remove what is on their nodes.
+    assert {line[1] for line in lines if line[2] == "train"} == {"1"}
+    for start in "01":
+        nodes = {line[0] for line in lines if line[1] == start}
+        assert {line[0] for line in lines if line[1:] == [start, "stage", "remove"]} == nodes
+
+
+def test_a_job_that_is_cancelled_before_it_trains_does_not_come_back(login: Login) -> None:
+    login.ranks_do(HANGS.replace("HERE", "preflight --system"), "preflight")
+    job = login.hvdtrain("submit", *login.words, *SYNTHETIC, "--preflight").strip()
+    calls = login.folder / "calls"
+    login.nodes.wait_for("the step", calls.exists, job, 60)
+    login.nodes.run("scancel", job)
+    shown = login.nodes.wait_for_end(job, 60)
+    assert (shown["JobState"], shown["Restarts"]) == ("CANCELLED", "0")

@@ -48,11 +48,12 @@ def make_script(folder: Path, stage_by: str = "parallel-read") -> str:
     )
 
 
-def test_a_requeued_job_finds_its_data_and_repairs_it(
+def test_what_a_start_left_on_nodes_that_it_lost_is_found_and_repaired(
     script: str, staged: Path, tmp_path: Path
 ) -> None:
-    first = run_script(script, tmp_path, TRAIN_EXIT="85")
+    first = run_script(script, tmp_path, TRAIN_EXIT="85", LOST="yes")
     assert first.exit_code == 85, first.output
+    assert "may be left on some nodes" in first.output
     assert (first.record / "mode").read_text() == "700\n"
     assert (staged / "data" / SHARD).read_text() == "images"
     (staged / "data" / SHARD).write_text("damage")
@@ -94,7 +95,7 @@ def test_slurm_sends_the_large_files_where_the_system_file_says_so(
     (tmp_path / "tools" / "sbcast").write_text('#!/bin/bash\ncp -- "$2" "$3"\n')
     (tmp_path / "tools" / "sbcast").chmod(0o755)
     script = make_script(tmp_path, "sbcast")
-    first = run_script(script, tmp_path, TRAIN_EXIT="85")
+    first = run_script(script, tmp_path, TRAIN_EXIT="85", LOST="yes")
     assert first.exit_code == 85, first.output
     assert "1 files sent to every node" in first.output
     assert "of them 1 files that were here before" in first.output
