@@ -6,6 +6,7 @@ import datetime
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import msgspec
@@ -46,24 +47,60 @@ def command(names: tuple[str, ...], everything: bool, yes: bool, results: Path) 
     numbers, runs = _wanted(names, results) if names else ([], _submissions(results))
     # Runs of which single jobs were named: it is noted when they have none left.
     related = [each for each in _submissions(results) if _bases(each.jobs) & _bases(numbers)]
-    queue = find_jobs([*numbers, *(job for each in (*runs, *related) for job in each.jobs)])
-    doomed = _jobs_of_runs(runs, queue, speak=not everything)
-    doomed |= _jobs_of_numbers(numbers, related, queue)
-    if everything and doomed and not yes:
-        click.confirm(f"cancel {len(doomed)} jobs?", abort=True, err=True)
-    if not doomed:
-        return
-    # The last job of a chain first: it would start when the one before it ends.
-    cancel_jobs(list(reversed(doomed)))
+    places = {number: _cluster_of(number, related) for number in numbers}
+    doomed: list[tuple[_Asked, dict[str, Submission | None]]] = []
+    # Each cluster counts its jobs by itself.
+    for cluster in dict.fromkeys([*places.values(), *(each.cluster for each in runs)]):
+        own = [each for each in runs if each.cluster == cluster]
+        near = [each for each in related if each.cluster == cluster]
+        named = [number for number in numbers if places[number] == cluster]
+        jobs = [*named, *(job for each in (*own, *near) for job in each.jobs)]
+        queue = find_jobs(jobs, cluster)
+        found = _jobs_of_runs(own, queue, speak=not everything)
+        doomed.append((_Asked(cluster, queue), found | _jobs_of_numbers(named, near, queue)))
+    count = sum(len(jobs) for _, jobs in doomed)
+    if everything and count and not yes:
+        click.confirm(f"cancel {count} jobs?", abort=True, err=True)
     lines = LateErrors()
+    for asked, found in doomed:
+        if found:
+            _cancel(asked, found, results, lines)
+    lines.finish()
+
+
+class _Asked(NamedTuple):
+    """A cluster, and what its queue holds of the jobs in question."""
+
+    cluster: str | None
+    queue: dict[str, SlurmJob]
+
+
+def _cancel(
+    asked: _Asked, doomed: Mapping[str, Submission | None], results: Path, lines: LateErrors
+) -> None:
+    # The last job of a chain first: it would start when the one before it ends.
+    cancel_jobs(list(reversed(list(doomed))), asked.cluster)
     for job, owner in doomed.items():
         run = f" of {owner.run_id}" if owner else ""
-        lines.print_line(f"{job}{run}: was {queue[job].state.lower()}, cancelled")
-    left = {name for name, job in queue.items() if job.is_active} - doomed.keys()
+        lines.print_line(f"{job}{run}: was {asked.queue[job].state.lower()}, cancelled")
+    left = {name for name, job in asked.queue.items() if job.is_active} - doomed.keys()
     for owner in {each.run_id: each for each in doomed.values() if each is not None}.values():
         if not left & set(owner.jobs):
             _note_cancelled(owner, results)
-    lines.finish()
+
+
+def _cluster_of(number: str, related: Sequence[Submission]) -> str | None:
+    """The cluster of a job, by the run that it belongs to.
+
+    Raises:
+        InputError: Jobs of several clusters have this number.
+    """
+    owners = {each.cluster: each for each in related if _bases(each.jobs) & _bases([number])}
+    if len(owners) > 1:
+        runs = " and ".join(each.run_id for each in owners.values())
+        allowed = f"a job of one cluster: {runs} have it on different ones"
+        raise InputError("JOB", number, allowed, "give the name of the run")
+    return next(iter(owners), None)
 
 
 def _wanted(names: Sequence[str], results: Path) -> tuple[list[str], list[Submission]]:

@@ -81,9 +81,9 @@ def read_status(runs: Sequence[str], results: Path) -> list[RunStatus]:
         InputError: There is no such run, or no such folder.
     """
     facts = [_one_run(run, results) for run in runs] if runs else list(read_runs(results))
-    queue = _ask_slurm(facts)
+    queues = _ask_slurm(facts)
     now = time.time()
-    return [judge_run(each, queue, now) for each in facts]
+    return [judge_run(each, queues.get(_cluster(each), {}), now) for each in facts]
 
 
 def _one_run(run: str, results: Path) -> RunFacts:
@@ -96,20 +96,29 @@ def _one_run(run: str, results: Path) -> RunFacts:
     return facts
 
 
-def _ask_slurm(facts: Sequence[RunFacts]) -> Mapping[str, SlurmJob] | None:
-    """What Slurm knows of the jobs of all runs that have not ended; None: it does not say."""
-    jobs = [
-        job
-        for each in facts
-        if each.submission is not None
-        and (each.ended is None or each.ended.status in ("failed", "interrupted"))
-        for job in each.submission.jobs
-    ]
-    try:
-        return find_jobs(jobs)
-    except SlurmError as error:
-        say(f"the states of jobs are unknown: {error.message}")
-        return None
+def _cluster(facts: RunFacts) -> str | None:
+    return facts.submission.cluster if facts.submission else None
+
+
+def _ask_slurm(facts: Sequence[RunFacts]) -> dict[str | None, Mapping[str, SlurmJob] | None]:
+    """What each cluster knows of the jobs of all runs that have not ended; None: it does not say.
+
+    Two clusters may have given the same number.
+    """
+    jobs: dict[str | None, list[str]] = {}
+    for each in facts:
+        if each.submission is not None and (
+            each.ended is None or each.ended.status in ("failed", "interrupted")
+        ):
+            jobs.setdefault(_cluster(each), []).extend(each.submission.jobs)
+    queues: dict[str | None, Mapping[str, SlurmJob] | None] = {}
+    for cluster, numbers in jobs.items():
+        try:
+            queues[cluster] = find_jobs(numbers, cluster)
+        except SlurmError as error:
+            say(f"the states of jobs are unknown: {error.message}")
+            queues[cluster] = None
+    return queues
 
 
 def make_table(runs: Sequence[RunStatus]) -> Table[RunStatus]:

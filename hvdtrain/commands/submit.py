@@ -21,7 +21,7 @@ from hvdtrain.plan.job.job_plan import JobPlan
 from hvdtrain.runs.folder import find_submission, free_run_id
 from hvdtrain.runs.state import is_job_of
 from hvdtrain.runs.submission import MOST_JOBS, Submission, make_submission
-from hvdtrain.slurm.client import find_jobs, script_environ
+from hvdtrain.slurm.client import Accepted, find_jobs, script_environ
 from hvdtrain.slurm.render import render_script
 from hvdtrain.slurm.submitting import submit_chain
 from hvdtrain.units import format_duration, format_walltime
@@ -96,7 +96,7 @@ def command(
         submission,
         script,
         environ,
-        after=find_last_jobs(after, results),
+        after=find_last_job(after, results, wanted_clusters(plan)),
         tell=(lambda _: None) if as_json else lines.print_line,
     )
     say(f"kept in {results / run_id}; see `hvdtrain status {run_id}`")
@@ -126,26 +126,43 @@ def check_chain(plan: JobPlan, chain: int | None) -> JobPlan:
     return msgspec.structs.replace(plan, notes=(*plan.notes, f"{text}: --chain {needed}"))
 
 
-def find_last_jobs(after: str | None, results: Path) -> tuple[str, ...]:
-    """The jobs to wait for: the job itself, or what is left of the run's last one.
+def wanted_clusters(plan: JobPlan) -> str | None:
+    """The clusters that sbatch may choose from, divided by commas; None: the one it belongs to."""
+    return plan.directives.get("clusters") or os.environ.get("SLURM_CLUSTERS")
+
+
+def find_last_job(after: str | None, results: Path, clusters: str | None) -> Accepted | None:
+    """The job to wait for: the one itself, or what is left of the run's last one.
+
+    Args:
+        after: A job or a run.
+        results: The folder of all runs.
+        clusters: Those that the waiting job may go to, as of `wanted_clusters`.
 
     Raises:
-        InputError: Neither a job nor a run that was submitted.
+        InputError: Neither a job nor a run that was submitted, or one of another cluster.
         SlurmError: Slurm does not say whether the run's job is still there.
     """
     if after is None:
-        return ()
+        return None
     if re.fullmatch(r"[0-9]{1,10}(_[0-9]{1,7})?", after):
-        return (after,)
+        return Accepted(after, None)
     submission = find_submission(results, require_name("--after", after))
     if submission is None or not submission.jobs:
         raise InputError("--after", after, f"a job id, or a run in {results} whose job is known")
-    last = submission.jobs[-1]
-    found = find_jobs([last]).get(last)
+    last = Accepted(submission.jobs[-1], submission.cluster)
+    found = find_jobs([last.job], last.cluster).get(last.job)
     if found is None or not found.is_active or not is_job_of(submission, found):
         say(f"note: {after} has ended: there is nothing to wait for")
-        return ()
-    return (last,)
+        return None
+    if clusters is not None and last.cluster not in clusters.split(","):
+        raise InputError(
+            "--after",
+            after,
+            f"a run on {clusters}: a job can wait only for jobs of its own cluster",
+            f"set SLURM_CLUSTERS={last.cluster}" if last.cluster else "unset SLURM_CLUSTERS",
+        )
+    return last
 
 
 def describe(submission: Submission) -> str:

@@ -44,6 +44,7 @@ _NO_ANSWER = (
 # Variables that would overrule a line of the script, and the directive they overrule.
 _OVERRULES = {
     "SBATCH_ACCOUNT": "account",
+    "SBATCH_CLUSTERS": "clusters",
     "SBATCH_CONSTRAINT": "constraint",
     "SBATCH_ERROR": "error",
     "SBATCH_EXCLUSIVE": "exclusive",
@@ -58,6 +59,7 @@ _OVERRULES = {
     "SBATCH_RESERVATION": "reservation",
     "SBATCH_SIGNAL": "signal",
     "SBATCH_TIMELIMIT": "time",
+    "SLURM_CLUSTERS": "clusters",
 }
 # One would make an array of the run, the other would wait for its end.
 _NEVER_WANTED = ("SBATCH_ARRAY_INX", "SBATCH_WAIT")
@@ -83,7 +85,7 @@ class SlurmRefusedError(RunError):
 
 @dataclass(frozen=True)
 class Accepted:
-    """What sbatch answered. `cluster` is None on a site with one cluster."""
+    """What sbatch answered. `cluster` is None where it names none: there is one, or it is usual."""
 
     job: str
     cluster: str | None
@@ -93,7 +95,7 @@ def submit_script(
     script: str,
     environ: Mapping[str, str],
     *,
-    after: Sequence[str] = (),
+    after: Accepted | None = None,
     tasks: int | None = None,
 ) -> Accepted:
     """Give a script to sbatch on its standard input.
@@ -101,7 +103,8 @@ def submit_script(
     Args:
         script: The whole script.
         environ: The environment for sbatch, and so for the job.
-        after: Jobs that must have ended, in whatever way, before this one starts.
+        after: A job that must have ended, in whatever way, before this one starts. Slurm knows
+            it on its own cluster only, so this one goes there too.
         tasks: Make it an array of so many tasks, counted from 0.
 
     Raises:
@@ -109,8 +112,8 @@ def submit_script(
         SlurmError: It is not known whether the job is in the queue, or there is no sbatch.
     """
     words = ["sbatch", "--parsable"]
-    if after:
-        words.append(f"--dependency=afterany:{':'.join(after)}")
+    if after is not None:
+        words += [*_on(after.cluster), f"--dependency=afterany:{after.job}"]
     if tasks is not None:
         words.append(f"--array=0-{tasks - 1}")
     done = _run(words, SUBMIT_SECONDS, environ, script)
@@ -150,10 +153,14 @@ def script_environ(
     return kept, dropped if is_inside else [*dropped, *inherited]
 
 
-def find_jobs(jobs: Sequence[str]) -> dict[str, SlurmJob]:
+def find_jobs(jobs: Sequence[str], cluster: str | None = None) -> dict[str, SlurmJob]:
     """What the queue holds of these jobs, in one call. Slurm forgets a job soon after its end.
 
     Of an array, whose number stands for all its tasks, it holds every task.
+
+    Args:
+        jobs: Their ids.
+        cluster: The one that they are on, as sbatch has named it.
 
     Raises:
         SlurmError: Slurm is missing, does not answer, or its answer is not understood.
@@ -162,39 +169,54 @@ def find_jobs(jobs: Sequence[str]) -> dict[str, SlurmJob]:
         return {}
     bases = list(dict.fromkeys(job.partition("_")[0] for job in jobs))
     # A single job that Slurm has forgotten would be an error; the same one twice is none.
-    found = _queue(f"--jobs={','.join([*bases, bases[0]])}", "--states=all")
+    found = _queue(cluster, f"--jobs={','.join([*bases, bases[0]])}", "--states=all")
     return {job.job: job for job in found if job.job.partition("_")[0] in bases}
 
 
 def own_jobs() -> list[SlurmJob]:
-    """All jobs of this user that wait or run.
+    """All jobs of this user that wait or run, where sbatch would submit another one.
 
     Raises:
         SlurmError: Slurm is missing, does not answer, or its answer is not understood.
     """
-    return _queue(f"--user={os.getuid()}")
+    return _queue(os.environ.get("SLURM_CLUSTERS"), f"--user={os.getuid()}")
 
 
-def cancel_jobs(jobs: Sequence[str]) -> None:
-    """Cancel these jobs, in this order.
+def cancel_jobs(jobs: Sequence[str], cluster: str | None = None) -> None:
+    """Cancel these jobs of a cluster, in this order.
 
     Raises:
         SlurmError: Slurm is missing, does not answer, or refuses.
     """
-    done = _run(["scancel", *jobs], ANSWER_SECONDS, os.environ)
+    done = _run(["scancel", *_on(cluster), *jobs], ANSWER_SECONDS, _plain_environ())
     if done.returncode != 0:
         raise SlurmError(f"scancel: {_complaint(done)}")
 
 
-def _queue(*options: str) -> list[SlurmJob]:
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("SQUEUE_")}
-    words = ["squeue", "--noheader", "--array", f"--format={_FORMAT}", *options]
-    done = _run(words, ANSWER_SECONDS, {**environ, "SLURM_TIME_FORMAT": "standard"})
+def _on(cluster: str | None) -> list[str]:
+    """The option that names a cluster to any of Slurm's commands."""
+    return [f"--clusters={cluster}"] if cluster else []
+
+
+def _plain_environ() -> dict[str, str]:
+    """The environment in which Slurm's commands answer what their options ask, and here."""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("SQUEUE_") and key != "SLURM_CLUSTERS"
+    }
+
+
+def _queue(cluster: str | None, *options: str) -> list[SlurmJob]:
+    words = ["squeue", *_on(cluster), "--noheader", "--array", f"--format={_FORMAT}", *options]
+    done = _run(words, ANSWER_SECONDS, {**_plain_environ(), "SLURM_TIME_FORMAT": "standard"})
     if done.returncode != 0:
         if _UNKNOWN_JOB in done.stderr:
             return []
         raise SlurmError(f"squeue: {_complaint(done)}")
-    return [_parse_line(line) for line in done.stdout.splitlines() if line.strip()]
+    # With --clusters it says before the jobs of each which one that is.
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("CLUSTER: ")]
+    return [_parse_line(line) for line in lines if line.strip()]
 
 
 def _parse_line(line: str) -> SlurmJob:
@@ -261,13 +283,13 @@ def _not_understood(program: str, line: str) -> SlurmError:
 
 
 def requeue_job(job: str) -> str:
-    """Put a job, perhaps this one, back into the queue.
+    """Put the job that this process runs in, or another one of its cluster, into the queue again.
 
     Returns:
         Why Slurm did not; empty when it did.
     """
     try:
-        done = _run(["scontrol", "requeue", job], SUBMIT_SECONDS, os.environ)
+        done = _run(["scontrol", "requeue", job], SUBMIT_SECONDS, _plain_environ())
     except SlurmError as error:
         return error.message
     return "" if done.returncode == 0 else _complaint(done)

@@ -26,7 +26,7 @@ def submit_chain(
     script: str,
     environ: Mapping[str, str],
     *,
-    after: Sequence[str] = (),
+    after: Accepted | None = None,
     tell: Say,
 ) -> Submission:
     """Submit the jobs of a run, each after the one before it.
@@ -36,7 +36,7 @@ def submit_chain(
         submission: What is submitted, still without job ids.
         script: The script of each job.
         environ: The environment for sbatch.
-        after: Jobs that must have ended before the first one.
+        after: A job that must have ended before the first one.
         tell: Called with each job id that Slurm has given, also when it cannot be kept.
 
     Returns:
@@ -50,10 +50,11 @@ def submit_chain(
     folder = reserve_run(results, submission, script)
     for number in range(1, submission.chain + 1):
         try:
-            accepted = submit_script(script, environ, after=submission.jobs[-1:] or after)
+            accepted = submit_script(script, environ, after=after)
         except RunError as error:
             _give_up([folder], error, submission, number)
             raise
+        after = accepted
         submission = _with_job(submission, accepted, accepted.job)
         # Whichever of the two fails, the other is done: the job is in the queue.
         try:

@@ -13,7 +13,7 @@ from hvdtrain.commands.cancel import command
 from hvdtrain.commands.status import command as status_command
 from hvdtrain.commands.submit import command as submit_command
 from hvdtrain.errors import InputError, RunError
-from tests.slurm.fake import FakeSlurm, make_fake_slurm
+from tests.slurm.fake import FakeSlurm, make_fake_slurm, queue_line
 
 
 @pytest.fixture
@@ -139,3 +139,29 @@ def test_a_refusal_of_scancel_is_passed_on_and_nothing_is_noted(slurm: FakeSlurm
     assert state_of(run) == "running"
     slurm.queue()
     assert state_of(run) == "lost"
+
+
+def test_two_clusters_may_have_given_one_number(slurm: FakeSlurm) -> None:
+    runs = {}
+    for cluster in ("doduo", "victini"):
+        slurm.answer("sbatch", out=f"77;{cluster}\n")
+        words = ["--nodes", "256", "--data", "/d", "--job-name", cluster]
+        CliRunner().invoke(submit_command, words, catch_exceptions=False)
+        runs[cluster] = next(run for run in os.listdir("results") if run.startswith(cluster))
+    answers = [
+        f"[ $1 != --clusters={name} ] || "
+        f"printf 'CLUSTER: {name}\n{queue_line('77 RUNNING', name)}\n'\n"
+        for name in runs
+    ]
+    slurm.answer("squeue", action="".join(answers))
+    assert [state_of(run) for run in runs.values()] == ["running", "running"]
+    with pytest.raises(InputError, match="give the name of the run"):
+        invoke("77")
+    done = invoke(runs["victini"])
+    assert done.stdout == f"77 of {runs['victini']}: was running, cancelled\n"
+    assert slurm.calls_of("scancel") == [["--clusters=victini", "77"]]
+    assert invoke("--all", "--yes").stdout.count("cancelled") == 2
+    assert slurm.calls_of("scancel")[1:] == [
+        ["--clusters=doduo", "77"],
+        ["--clusters=victini", "77"],
+    ]

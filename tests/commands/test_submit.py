@@ -21,7 +21,7 @@ from hvdtrain.slurm import submitting
 from hvdtrain.slurm.client import SlurmError, SlurmRefusedError
 from hvdtrain.train.open_run import open_run
 from tests.samples import sample_plan
-from tests.slurm.fake import FakeSlurm, make_fake_slurm
+from tests.slurm.fake import FakeSlurm, make_fake_slurm, queue_line
 
 NODES = ("--nodes", "256", "--data", "/scratch/imagenet")
 TWELVE_DAYS = ("--nodes", "2", "--data", "/scratch/imagenet")
@@ -277,3 +277,29 @@ def test_options_are_those_of_render_job() -> None:
         return {option for parameter in of.params for option in parameter.opts}
 
     assert names(render_job) < names(command)
+
+
+def test_a_chain_stays_on_the_cluster_of_its_first_job_and_others_wait_only_there(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm.answer("sbatch", out="Submitted batch job 77 on cluster doduo\n")
+    invoke(*NODES, "--chain", "2", "--job-name", "first")
+    folder, submission = the_run()
+    assert submission.cluster == "doduo"
+    assert slurm.calls_of("sbatch")[1] == [
+        "--parsable",
+        "--clusters=doduo",
+        "--dependency=afterany:77",
+    ]
+    slurm.answer("squeue", out=f"CLUSTER: doduo\n{queue_line('77 RUNNING', 'first')}\n")
+    invoke(*NODES, "--after", folder.name, "--job-name", "second")
+    assert "--clusters=doduo" in slurm.calls_of("squeue")[-1]
+    assert "--clusters=doduo" in slurm.calls_of("sbatch")[-1]
+    monkeypatch.setenv("SLURM_CLUSTERS", "victini,joltik")
+    with pytest.raises(InputError, match="a job can wait only for jobs of its own cluster"):
+        invoke(*NODES, "--after", folder.name)
+    monkeypatch.setenv("SLURM_CLUSTERS", "victini,doduo")
+    invoke(*NODES, "--after", folder.name, "--job-name", "third")
+    with pytest.raises(InputError, match="a job can wait only for jobs of its own cluster"):
+        invoke(*NODES, "--after", folder.name, "--set", "clusters=victini")
+    assert len(slurm.calls_of("sbatch")) == 4

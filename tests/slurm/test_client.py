@@ -20,6 +20,7 @@ from hvdtrain.slurm.client import (
     cancel_jobs,
     find_jobs,
     own_jobs,
+    requeue_job,
     script_environ,
     submit_script,
 )
@@ -81,10 +82,10 @@ def test_the_script_goes_through_standard_input(slurm: FakeSlurm) -> None:
     assert submit(slurm, script) == Accepted("4711", None)
     assert (slurm.folder / "script-4711").read_text() == script
     assert slurm.calls_of("sbatch") == [["--parsable"]]
-    submit_script(script, {"PATH": str(slurm.folder)}, after=("3", "4_1"), tasks=5)
+    submit_script(script, {"PATH": str(slurm.folder)}, after=Accepted("4_1", None), tasks=5)
     assert slurm.calls_of("sbatch")[1] == [
         "--parsable",
-        "--dependency=afterany:3:4_1",
+        "--dependency=afterany:4_1",
         "--array=0-4",
     ]
 
@@ -228,3 +229,33 @@ def test_a_job_submitted_from_inside_another_one_learns_nothing_of_it() -> None:
     assert script_environ({**ours, **outer}, {}) == (ours, [])
     # Outside of a job, whoever has set such a variable is told that it is not passed on.
     assert script_environ({**ours, "SLURM_HINT": "multithread"}, {}) == (ours, ["SLURM_HINT"])
+
+
+def test_a_cluster_that_is_named_is_the_one_that_is_asked(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CLUSTERS", "elsewhere")
+    for program in ("scancel", "scontrol"):
+        slurm.answer(program, action=f"echo ${{SLURM_CLUSTERS-none}} >>{slurm.folder}/told")
+    slurm.answer(
+        "squeue",
+        out=f"CLUSTER: doduo\n{queue_line('77 RUNNING', 'x')}\n",
+        action=f"echo ${{SLURM_CLUSTERS-none}} >>{slurm.folder}/told",
+    )
+    assert list(find_jobs(["77"], "doduo")) == ["77"]
+    cancel_jobs(["77"], "doduo")
+    find_jobs(["77"])
+    cancel_jobs(["77"])
+    # The job itself asks the cluster that it runs on.
+    assert requeue_job("77") == ""
+    # Where another job would go: the limits there count.
+    own_jobs()
+    asked = [[word for word in words if "cluster" in word] for words in slurm.calls_of("squeue")]
+    assert asked == [["--clusters=doduo"], [], ["--clusters=elsewhere"]]
+    assert slurm.calls_of("scancel") == [["--clusters=doduo", "77"], ["77"]]
+    assert set((slurm.folder / "told").read_text().split()) == {"none"}
+    slurm.accept(5)
+    submit_script("", {"PATH": str(slurm.folder)}, after=Accepted("77", "doduo"))
+    assert slurm.calls_of("sbatch") == [
+        ["--parsable", "--clusters=doduo", "--dependency=afterany:77"]
+    ]
