@@ -148,6 +148,7 @@ trap terminate TERM
 # However the job ends, it leaves no data on the nodes: another start may be on other ones.
 leave() {
     status=$?
+    [ -z "$step" ] || kill -- "-$step" 2>/dev/null || true
     if [ "${staged:-}" ] && [ -z "${late:-}" ]; then
         remove_data
     fi
