@@ -26,6 +26,20 @@
 
 set -euo pipefail
 
+# A job that is submitted from inside another one gets the variables of that one, and Slurm sets anew
+# only those that it has a value for. The rest would mislead the steps of this job. Without a
+# SLURM_MEM_PER_... of its own a step has the memory of the job.
+unset ${!SLURM_CPU_BIND*} ${!SLURM_MEM_PER_*} ${!SLURM_SRUN_*} ${!SLURM_STEP*} ${!SRUN_*} \
+    ${!PMI_*} ${!PMI2_*} ${!PMIX_SERVER_*} PMIX_NAMESPACE PMIX_RANK \
+    SLURM_LAUNCH_NODE_IPADDR SLURM_CPUS_PER_TASK SLURM_DISTRIBUTION SLURM_EXPORT_ENV SLURM_HINT SLURM_THREADS_PER_CORE
+if [ "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" != "$SLURM_JOB_ID" ] &&
+    array=$(env -u SLURM_CLUSTERS squeue --noheader --jobs="$SLURM_JOB_ID" --format=%F) &&
+    [ "$array" != "$SLURM_ARRAY_JOB_ID" ]; then
+    unset ${!SLURM_ARRAY_*}
+fi
+# The last task of an array has the number of the whole array as its SLURM_JOB_ID.
+job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
+
 # The MPI that hvdtrain was built with. Module scripts read variables that may be unset.
 set +u
 module load intel impi
@@ -73,40 +87,97 @@ export I_MPI_ADJUST_ALLREDUCE=8
 # Every run has a folder of its own. A restarted job has the number that it had before, and goes on
 # with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
 results=results
-run_id=hvdtrain-stampede2-knl-4n-b256-$SLURM_JOB_ID
+run_id=hvdtrain-stampede2-knl-4n-b256-$job
 run_id=${HVDTRAIN_RUN_ID:-$run_id}
 mkdir -p -- "$results/$run_id"
 
-# Before the time limit Slurm sends USR1 to this shell, and TERM when the job is cancelled. The ranks
-# find the file, stop after their step, write a checkpoint and end with status 85. It is a file,
-# because not every launcher passes a signal on.
+# While this file is there, the job stops: what prepares the training is ended, and the ranks of the
+# training stop after their step, write a checkpoint and end with status 85. It is a file, because
+# not every launcher passes a signal on.
 stop=$results/$run_id/.stop
-cancelled=
 rm -f -- "$stop"
-trap 'touch -- "$stop" || true' USR1
-trap 'touch -- "$stop" || true; cancelled=yes' TERM
+
+# Waits for a process in the background: a signal ends the wait, not the process.
+wait_for() {
+    while kill -0 "$1" 2>/dev/null; do
+        wait "$1" || true
+    done
+    wait "$1"
+}
+
+# Stops the job, at once before the training.
+step=
+halt() {
+    touch -- "$stop" || true
+    if [ "$step" ]; then
+        kill -- "-$step" "$step" 2>/dev/null || true
+    fi
+}
+
+# Runs what comes before the training, in a session of its own, so that all of it can be ended.
+prepare() {
+    setsid "$@" &
+    step=$!
+    [ ! -e "$stop" ] || halt
+    wait_for "$step" && status=0 || status=$?
+    step=
+    [ ! -e "$stop" ] || exit 85
+    return "$status"
+}
+
+# Before the time limit Slurm sends USR1 to this shell. TERM comes when the job is cancelled, and
+# when its time is up; then it may still go back into the queue.
+cancelled=
+late=
+terminate() {
+    halt
+    reason=$(env -u SLURM_CLUSTERS squeue --noheader --jobs="$job" --format=%r 2>/dev/null) || true
+    if [ "$reason" = TimeLimit ]; then
+        late=yes
+    else
+        cancelled=yes
+    fi
+}
+trap halt USR1
+trap terminate TERM
 
 # This ends a job that was started again three times and did not come further.
 "$HVDTRAIN" attempt begin --results "$results" --run-id "$run_id"
 
-# The training data is copied to every node once, into a folder that only its owner may enter. A
-# restarted job finds the copy of its first start on the same nodes, and checks it.
+# However the job ends, it leaves no data on the nodes: another start may be on other ones.
+leave() {
+    status=$?
+    [ -z "$step" ] || kill -- "-$step" 2>/dev/null || true
+    if [ "${staged:-}" ] && [ -z "${late:-}" ]; then
+        remove_data
+    fi
+    # Ranks that were stopped, or died, are started again: the job goes back into the queue, unless
+    # it was cancelled, has ended, or would fail in the same way.
+    if [ "$status" != 0 ] && [ -z "$cancelled" ] && { [ "${ranks:-}" ] || [ -e "$stop" ]; }; then
+        "$HVDTRAIN" attempt end --requeue \
+            --results "$results" --run-id "$run_id" || true
+    fi
+    exit "$status"
+}
+trap leave EXIT
+
+# The training data is copied to every node once, into a folder that only its owner may enter. What
+# a start that lost its nodes has left on them is checked and used.
 data_source=/scratch/imagenet
 staged=/dev/shm/hvdtrain-$UID-$run_id
 data=$staged/data
 remove_data() {
-    ibrun \
+    timeout --kill-after=10 120 ibrun \
         "$HVDTRAIN" stage remove -- "$staged" ||
         echo "$0: $staged may be left on some nodes" >&2
 }
-trap remove_data EXIT
 # This ends when the last node has its copy, and fails when one has none.
-ibrun \
+prepare ibrun \
     "$HVDTRAIN" stage copy --same-as "$results/$run_id/.data-sha256" -- "$data_source" "$staged"
 
 # The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
 # job here and names the nodes that the next job had better leave out.
-ibrun \
+prepare ibrun \
     "$HVDTRAIN" preflight \
     --system stampede2-knl \
     --nodes 4 \
@@ -131,6 +202,7 @@ ibrun \
 # ranks pin themselves.
 # The ranks, in the background, so that this shell can take signals while it waits. The exit status
 # of the job is theirs.
+[ ! -e "$stop" ] || exit 85
 ibrun \
     "$HVDTRAIN" train \
     --system stampede2-knl \
@@ -152,17 +224,4 @@ ibrun \
     --results "$results" \
     --run-id "$run_id" &
 ranks=$!
-while kill -0 "$ranks" 2>/dev/null; do
-    wait "$ranks" || true # a signal ends the wait, not the ranks
-done
-wait "$ranks" && status=0 || status=$?
-
-# Ranks that were stopped, or died, are started again: the job goes back into the queue, unless it
-# was cancelled, has ended, or would fail in the same way.
-if [ "$status" != 0 ] && [ -z "$cancelled" ]; then
-    trap - EXIT # the next start looks for the data where they are
-    "$HVDTRAIN" attempt end --requeue \
-        --results "$results" --run-id "$run_id" ||
-        remove_data
-fi
-exit "$status"
+wait_for "$ranks"
