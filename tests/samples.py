@@ -18,8 +18,8 @@ from hvdtrain.runs.ensemble import Ensemble, EnsembleMember
 from hvdtrain.runs.preflight import AllreduceTime, NodeSpeed, Preflight
 from hvdtrain.runs.record import RankPlacement, Record, Versions
 from hvdtrain.runs.submission import Submission
-from hvdtrain.train.checkpoint.archive import Checkpoint, RankState, RunState
-from hvdtrain.train.clock import ClockState
+from hvdtrain.train.checkpoint.archive import Checkpoint
+from hvdtrain.train.state import RankState, StepTimes, TrainingState
 
 
 def sample_plan(**changes: Any) -> RunPlan:
@@ -143,16 +143,16 @@ def sample_checkpoint(step: int = 7, **changes: Any) -> Checkpoint:
     values: dict[str, Any] = {
         "plan": sample_plan(),
         "step": step,
-        "epochs": (),
-        "losses": (0.1, 1 / 3),
+        "epochs": [],
+        "losses": [0.1, 1 / 3],
         "epoch_seconds": 1.5,
         "training_seconds": 2.5,
         "run_seconds": 3.5,
         "started": "2026-03-14T15:09:26+00:00",
         "resumed_at": (3,),
         "names": ("kernel", "count"),
-        "ranks": tuple(RankState(clock=ClockState(steps=7), corrupt=(rank,)) for rank in (0, 1)),
+        "ranks": tuple(RankState(times=StepTimes(steps=7), corrupt=(rank,)) for rank in (0, 1)),
     }
-    arrays = [np.array([[1.1, 2.2]], np.float32), np.array(5)]
-    own = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
-    return Checkpoint(RunState(**(values | changes)), arrays, own)
+    replicated = [np.array([[1.1, 2.2]], np.float32), np.array(5)]
+    per_rank = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    return Checkpoint(TrainingState(**(values | changes)), replicated, per_rank)

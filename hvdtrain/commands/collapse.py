@@ -44,8 +44,12 @@ def command(run_id: str | None, **options: Any) -> None:
     from hvdtrain.stack import ensure_stack
 
     ensure_stack()
-    from hvdtrain.train.start import start_collapses
+    from hvdtrain.train.start import started_rank
 
     if run_id is not None:
         require_name("--run-id", run_id)
-    start_collapses(make_struct(CollapseOptions, {**options, "run_id": run_id}))
+    made = make_struct(CollapseOptions, {**options, "run_id": run_id})
+    with started_rank() as context:
+        from hvdtrain.train.ensemble.collapse import run_collapses
+
+        run_collapses(made, context)

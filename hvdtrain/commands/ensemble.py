@@ -42,9 +42,12 @@ def command(runs: tuple[Path, ...], data: Path | None, as_json: bool) -> None:
 
     ensure_stack()
     from hvdtrain.train.options import EnsembleOptions
-    from hvdtrain.train.start import start_ensemble
+    from hvdtrain.train.start import started_rank
 
-    made = start_ensemble(EnsembleOptions(runs=runs, data=data))
+    with started_rank() as context:
+        from hvdtrain.train.ensemble.evaluate import run_ensemble
+
+        made = run_ensemble(EnsembleOptions(runs=runs, data=data), context)
     if made is None:
         return
     path, ensemble = made

@@ -47,6 +47,10 @@ def command(**options: Any) -> None:
     from hvdtrain.stack import ensure_stack
 
     ensure_stack()
-    from hvdtrain.train.start import start_training
+    from hvdtrain.train.start import started_rank
 
-    start_training(make_train_options(options))
+    made = make_train_options(options)
+    with started_rank(made.results / made.run_id if made.run_id else None) as context:
+        from hvdtrain.train.run import run_training
+
+        run_training(made, context)

@@ -162,14 +162,14 @@ class RunFolder:
                 before = metrics.read_bytes()
             replace_file(metrics, b"".join(_lines_until(before, step, epochs)), START_AGAIN)
 
-    def append(self, line: MetricsLine) -> None:
-        """Add a line to the metrics.
+    def append(self, *lines: MetricsLine) -> None:
+        """Add lines to the metrics, in one write that is on the disk when this returns.
 
         Raises:
-            RunError: It cannot be written.
+            RunError: They cannot be written.
         """
         path = self.path / METRICS_FILE
-        encoded = memoryview(msgspec.json.encode(line) + b"\n")
+        encoded = memoryview(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
         with (
             run_errors(f"{path} cannot be written", START_AGAIN),
             path.open("ab", buffering=0) as file,
@@ -178,6 +178,7 @@ class RunFolder:
             try:
                 while encoded:  # a disk that fills up takes a part, and then nothing
                     encoded = encoded[file.write(encoded) :]
+                os.fsync(file.fileno())
             except OSError:
                 file.truncate(whole)
                 raise

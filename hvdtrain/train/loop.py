@@ -4,80 +4,45 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import tensorflow as tf
-
-from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.metrics import MetricsLine
-from hvdtrain.runs.record import EpochResult, EvaluationResult, Straggler
-from hvdtrain.train.checkpoint.coordinator import CheckpointCoordinator
-from hvdtrain.train.health.divergence import DivergedError, RankFault
-from hvdtrain.train.progress import Reporter
-from hvdtrain.train.state import Journey, Snapshot
-from hvdtrain.train.step import StepResult, TrainStep
+from hvdtrain.runs.record import EpochResult, EvaluationResult
+from hvdtrain.train.health.divergence import DivergedError
+from hvdtrain.train.step import StepResult
 
-Batch = tuple[tf.Tensor, tf.Tensor]
+if TYPE_CHECKING:
+    from hvdtrain.train.run import Run
 
-
-@dataclass(frozen=True)
-class Hooks:
-    """What the loop calls on the way.
-
-    Attributes:
-        evaluate: Evaluates the model on the whole validation set. Collective.
-        log: Keeps a line of the metrics.
-        reporter: Tells a person.
-        coordinator: Writes checkpoints and stops the run where it is asked to. Collective.
-        keep: Keeps a snapshot. Collective.
-        gather_faults: The faults of all ranks, from what of this one is not finite. Collective.
-        find_stragglers: Names the ranks for which the others waited, from this rank's mean
-            seconds of an update before its reduction. Collective.
-        look_at_threads: Called once, after the first update, when all threads exist. Collective.
-    """
-
-    evaluate: Callable[[], EvaluationResult]
-    log: Callable[[MetricsLine], None]
-    reporter: Reporter
-    coordinator: CheckpointCoordinator
-    keep: Callable[[Snapshot], None]
-    gather_faults: Callable[[str | None], list[RankFault]]
-    find_stragglers: Callable[[float | None], tuple[Straggler, ...]]
-    look_at_threads: Callable[[], None]
+WARM_UP_STEPS = 2
+"""Updates of each start that do not count: the first compiles the step, the second fills the
+caches."""
 
 
 class TrainingLoop:
-    """Runs a plan from where the journey is to its last step, with an evaluation after every epoch.
+    """Runs a plan from where its state is to its last step, with an evaluation after every epoch.
+
+    A step lasts from its start to the start of the next, so that the steps of an epoch add up to
+    its seconds, whatever a rank does between two updates. Evaluations, snapshots, and checkpoints
+    between two epochs are no part of a step.
 
     Args:
-        plan: What to do.
-        step: The compiled step of this rank.
-        batches: This rank's batches, `plan.accumulate` for each step that is left.
-        hooks: Evaluation, metrics and progress.
-        journey: How far the run has come; kept up to date on the way.
+        run: What is trained, and where it is kept. Its state is kept up to date on the way.
     """
 
-    def __init__(
-        self,
-        plan: RunPlan,
-        step: TrainStep,
-        batches: Iterator[Batch],
-        hooks: Hooks,
-        journey: Journey,
-    ) -> None:
-        self._plan = plan
-        self._schedule = plan.schedule
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._plan = run.plan
+        self._state = run.state
+        self._schedule = run.plan.schedule
         self._snapshots = {
             step: number for number, step in enumerate(self._schedule.snapshots, start=1)
         }
-        self._step = step
-        self._batches = batches
-        self._hooks = hooks
-        self._journey = journey
-        self._started = time.perf_counter() - journey.seconds
-        self._first_step = journey.step
+        self._first_step = run.state.step
+        self._training_started = time.perf_counter() - run.state.training_seconds
+        self._step_started = 0.0
+        # Of this rank, in this epoch: of each update, without its wait for the reduction.
+        self._compute_seconds: list[float] = []
 
     def run(self) -> None:
         """Train.
@@ -88,116 +53,129 @@ class TrainingLoop:
             Interrupted: A signal asked the run to stop.
         """
         total, per_epoch = self._plan.total_steps, self._plan.steps_per_epoch
-        done = self._plan.first_epoch + len(self._journey.epochs)
+        done = self._plan.first_epoch + len(self._state.epochs)
         for first in range(done * per_epoch, total, per_epoch):
             epoch, end = first // per_epoch + 1, min(first + per_epoch, total)
             self._run_epoch(epoch, end)
+            self._end_epoch(epoch, end)
             if end < total:
-                self._journey.seconds = time.perf_counter() - self._started
-                self._hooks.coordinator.epoch_ends(epoch)
+                self._state.training_seconds = time.perf_counter() - self._training_started
+                self._run.coordinator.epoch_ends(epoch)
 
     def _run_epoch(self, epoch: int, end: int) -> None:
-        """What is left of an epoch: nothing but its evaluation, when the run was stopped there."""
-        journey = self._journey
-        begin = time.perf_counter() - journey.epoch_seconds
-        for number in range(journey.step, end):
-            self._hooks.coordinator.step_begins()
-            journey.losses.append(self._run_step(epoch, number))
-            journey.step = number + 1
-            if number == self._first_step:
-                self._hooks.look_at_threads()
-            journey.epoch_seconds = time.perf_counter() - begin
-            journey.seconds = time.perf_counter() - self._started
-            if journey.step < end:
+        """The updates that an epoch still lacks: none when the run was stopped at its end."""
+        self._step_started = time.perf_counter()
+        while self._state.step < end:
+            self._run.coordinator.step_begins()
+            self._run_step(epoch)
+            if self._state.step == self._first_step + 1:
+                self._run.check_threads()
+            if self._state.step < end:
                 # Before a checkpoint of this step, or a continued run would not come by again.
-                begin += self._keep_midway(epoch)
-            self._hooks.coordinator.step_ends()
-        trained = time.perf_counter()
-        stragglers = self._hooks.find_stragglers(journey.clock.take_compute_seconds())
-        evaluating = time.perf_counter()
-        evaluation = self._evaluate(epoch)
-        evaluated = time.perf_counter()
-        result = EpochResult(
-            epoch=epoch,
-            steps=len(journey.losses),
-            seconds=trained - begin,
-            training_loss=math.fsum(journey.losses) / len(journey.losses),
-            learning_rate=self._schedule.learning_rate(end - 1),
-            evaluation=evaluation,
-            evaluation_seconds=evaluated - evaluating,
-            stragglers=stragglers,
-        )
-        journey.epochs.append(result)
-        journey.losses, journey.epoch_seconds = [], 0.0
-        self._report_epoch(result, evaluation, end)
-        if end in self._snapshots:
-            self._hooks.keep(Snapshot(self._snapshots[end], evaluation))
+                self._keep_midway(epoch)
+            self._run.coordinator.step_ends()
 
-    def _keep_midway(self, epoch: int) -> float:
-        """Keep a snapshot that is due within an epoch; returns the seconds that it took."""
-        number = self._snapshots.get(self._journey.step)
-        if number is None:
-            return 0.0
-        begin = time.perf_counter()
-        self._hooks.keep(Snapshot(number, self._evaluate(epoch)))
-        return time.perf_counter() - begin
-
-    def _evaluate(self, epoch: int) -> EvaluationResult:
-        evaluation = self._hooks.evaluate()
-        if not math.isfinite(evaluation.loss):
-            where = f"step {self._journey.step} (epoch {epoch})"
-            raise DivergedError(f"the evaluation loss at {where} is {evaluation.loss}")
-        return evaluation
-
-    def _run_step(self, epoch: int, number: int) -> float:
-        """One update, counted from 0; returns its loss."""
+    def _run_step(self, epoch: int) -> None:
+        """The next update."""
+        number, run = self._state.step, self._run
         learning_rate = self._schedule.learning_rate(number)
-        begin = time.perf_counter()
         for _ in range(self._plan.accumulate - 1):
-            self._step.add(*next(self._batches))
-        images, labels = next(self._batches)
-        outcome = self._step(images, labels, learning_rate, self._schedule.weight_decay(number))
-        loss, norm = float(outcome.loss), float(outcome.gradient_norm)
-        end = time.perf_counter()
-        clock = self._journey.clock
-        clock.add(end - begin, float(outcome.exposed_seconds))
+            run.trainer.step.add(*next(run.batches))
+        images, labels = next(run.batches)
+        decay = self._schedule.weight_decay(number)
+        result = run.trainer.step.update(images, labels, learning_rate, decay)
+        loss, norm = float(result.loss), float(result.gradient_norm)
+        exposed = float(result.exposed_seconds)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            self._raise_diverged(outcome, epoch, number + 1)
-        self._hooks.log(
+            self._end_step(exposed)
+            self._raise_diverged(result, epoch, number + 1)
+        speed = self._plan.global_batch / (time.perf_counter() - self._step_started)
+        run.reporter.step(number + 1, epoch, loss, speed)
+        seconds = self._end_step(exposed)
+        self._state.step = number + 1
+        self._state.losses.append(loss)
+        run.log_metrics(
             MetricsLine(
                 step=number + 1,
                 epoch=epoch,
-                seconds=end - self._started,
+                seconds=self._state.training_seconds,
                 learning_rate=learning_rate,
                 loss=loss,
-                step_seconds=clock.last_seconds,
-                allreduce_seconds=clock.last_exposed_seconds,
+                step_seconds=seconds,
+                allreduce_seconds=exposed,
                 gradient_norm=norm,
             )
         )
-        speed = self._plan.global_batch / clock.last_seconds
-        self._hooks.reporter.step(number + 1, epoch, loss, speed)
-        return loss
 
-    def _raise_diverged(self, outcome: StepResult, epoch: int, step: int) -> NoReturn:
+    def _end_step(self, exposed_seconds: float) -> float:
+        """Let a step end and the next one start, now; returns the seconds of the one that ends."""
+        now = time.perf_counter()
+        seconds, self._step_started = now - self._step_started, now
+        counts = self._state.step >= self._first_step + WARM_UP_STEPS
+        self._run.times.add(seconds, exposed_seconds, counts=counts)
+        if counts:
+            self._compute_seconds.append(seconds - exposed_seconds)
+        self._state.epoch_seconds += seconds
+        self._state.training_seconds = now - self._training_started
+        return seconds
+
+    def _raise_diverged(self, result: StepResult, epoch: int, step: int) -> NoReturn:
         """Collective: loss and gradient norm are the same on every rank, so all ranks are here."""
-        where = outcome.not_finite.numpy().decode()
-        mine = None if math.isfinite(float(outcome.rank_loss)) else where
-        faults = self._hooks.gather_faults(mine)
-        loss, norm = float(outcome.loss), float(outcome.gradient_norm)
+        where = result.not_finite.numpy().decode()
+        mine = None if math.isfinite(float(result.rank_loss)) else where
+        faults = self._run.gather_faults(mine)
+        loss, norm = float(result.loss), float(result.gradient_norm)
         what = f"gradient norm at step {step} (epoch {epoch}) is {norm}"
         if not math.isfinite(loss):
             what = f"loss at step {step} (epoch {epoch}) is {loss}"
         raise DivergedError(f"the {what}", where, faults)
 
-    def _report_epoch(
-        self, result: EpochResult, evaluation: EvaluationResult, steps_done: int
-    ) -> None:
-        self._hooks.log(
+    def _keep_midway(self, epoch: int) -> None:
+        """Keep a snapshot that is due within an epoch; its seconds are those of no step."""
+        number = self._snapshots.get(self._state.step)
+        if number is not None:
+            begin = time.perf_counter()
+            self._run.keep_snapshot(number, self._evaluate(epoch))
+            self._step_started += time.perf_counter() - begin
+
+    def _end_epoch(self, epoch: int, end: int) -> None:
+        """Evaluate, report, and keep the snapshot that is due at the end of an epoch."""
+        state = self._state
+        compute, self._compute_seconds = self._compute_seconds, []
+        stragglers = self._run.find_stragglers(
+            math.fsum(compute) / len(compute) if compute else None
+        )
+        begin = time.perf_counter()
+        evaluation = self._evaluate(epoch)
+        result = EpochResult(
+            epoch=epoch,
+            steps=len(state.losses),
+            seconds=state.epoch_seconds,
+            training_loss=math.fsum(state.losses) / len(state.losses),
+            learning_rate=self._schedule.learning_rate(end - 1),
+            evaluation=evaluation,
+            evaluation_seconds=time.perf_counter() - begin,
+            stragglers=stragglers,
+        )
+        state.epochs.append(result)
+        state.losses, state.epoch_seconds = [], 0.0
+        self._report_epoch(result, evaluation)
+        if end in self._snapshots:
+            self._run.keep_snapshot(self._snapshots[end], evaluation)
+
+    def _evaluate(self, epoch: int) -> EvaluationResult:
+        evaluation = self._run.evaluate()
+        if not math.isfinite(evaluation.loss):
+            where = f"step {self._state.step} (epoch {epoch})"
+            raise DivergedError(f"the evaluation loss at {where} is {evaluation.loss}")
+        return evaluation
+
+    def _report_epoch(self, result: EpochResult, evaluation: EvaluationResult) -> None:
+        self._run.log_metrics(
             MetricsLine(
-                step=steps_done,
+                step=self._state.step,
                 epoch=result.epoch,
-                seconds=time.perf_counter() - self._started,
+                seconds=time.perf_counter() - self._training_started,
                 learning_rate=result.learning_rate,
                 top1=evaluation.top1,
                 top5=evaluation.top5,
@@ -206,7 +184,7 @@ class TrainingLoop:
                 stragglers=result.stragglers,
             )
         )
-        self._hooks.reporter.say(
+        self._run.reporter.say(
             f"epoch {result.epoch}: {result.seconds:.1f} s, "
             f"training loss {result.training_loss:.4f}, "
             f"top-1 {evaluation.top1:.2%}, top-5 {evaluation.top5:.2%}, "

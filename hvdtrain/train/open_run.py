@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,16 +18,30 @@ from hvdtrain.runs.folder import RunFolder
 from hvdtrain.runs.lock import RunLock, take_lock
 from hvdtrain.runs.names import CHECKPOINTS_FOLDER
 from hvdtrain.runs.plan_diff import plan_changes
-from hvdtrain.train.checkpoint.archive import Checkpoint, RankState, RunState, read_newest
-from hvdtrain.train.clock import ClockState
+from hvdtrain.train.checkpoint.archive import Checkpoint, read_newest
 from hvdtrain.train.data.dataset import discover
 from hvdtrain.train.options import TrainOptions
 from hvdtrain.train.process.world import World
+from hvdtrain.train.state import RankState, StepTimes, TrainingState
 
 
-def open_run(
-    results: Path, run_id: str, plan: RunPlan, allow_change: bool | None
-) -> tuple[RunFolder, Checkpoint | None, RunLock]:
+class OpenRun(NamedTuple):
+    """What rank 0 has found or made for a run.
+
+    Attributes:
+        plan: Of the run.
+        folder: Of the run.
+        checkpoint: The state to go on from, or to begin with; None: new weights.
+        lock: The right to write to the folder, to be released when the run is done.
+    """
+
+    plan: RunPlan
+    folder: RunFolder
+    checkpoint: Checkpoint | None
+    lock: RunLock
+
+
+def open_run(results: Path, run_id: str, plan: RunPlan, allow_change: bool | None) -> OpenRun:
     """Make the folder of a run, or find where a run that did not end can go on. For rank 0.
 
     Args:
@@ -36,20 +51,17 @@ def open_run(
         allow_change: Whether it may go on with another plan than it was started with; None: the
             command has no option for that.
 
-    Returns:
-        The folder, the checkpoint to go on from, None for the first step, and the right to write
-        there, to be released when the run is done.
-
     Raises:
         InputError: The run has ended, was started with another plan, or another job works on it.
         RunError: The folder cannot be made, or none of its checkpoints is whole.
     """
     lock = take_lock(results / run_id)
     try:
-        return *_open_locked(results, run_id, plan, allow_change), lock
+        folder, checkpoint = _open_locked(results, run_id, plan, allow_change)
     except BaseException:
         lock.release()
         raise
+    return OpenRun(plan, folder, checkpoint, lock)
 
 
 def _open_locked(
@@ -94,20 +106,22 @@ def _moved(checkpoint: Checkpoint, plan: RunPlan) -> Checkpoint:
     epoch, within = divmod(old.step, old.plan.steps_per_epoch)
     images = within * old.plan.global_batch
     steps = min(-(-images // plan.global_batch), plan.steps_per_epoch)
-    ranks, own = old.ranks, checkpoint.own
+    ranks, per_rank = old.ranks, checkpoint.per_rank
     if len(ranks) != plan.ranks:
-        clock = ClockState(steps=ranks[0].clock.steps)
-        ranks = (RankState(clock=clock, corrupt=_all_corrupt(old)),) * plan.ranks
-        own = own.mean(axis=0, keepdims=True, dtype=np.float32)
+        corrupt, steps_made = _all_corrupt(old), ranks[0].times.steps
+        ranks = tuple(
+            RankState(times=StepTimes(steps=steps_made), corrupt=corrupt) for _ in range(plan.ranks)
+        )
+        per_rank = per_rank.mean(axis=0, keepdims=True, dtype=np.float32)
     if old.plan.dataset != plan.dataset:
         ranks = tuple(msgspec.structs.replace(rank, corrupt=()) for rank in ranks)
     state = msgspec.structs.replace(
         old, plan=plan, step=epoch * plan.steps_per_epoch + steps, ranks=ranks
     )
-    return Checkpoint(state, checkpoint.arrays, own)
+    return Checkpoint(state, checkpoint.replicated, per_rank)
 
 
-def _all_corrupt(state: RunState) -> tuple[int, ...]:
+def _all_corrupt(state: TrainingState) -> tuple[int, ...]:
     return tuple(sorted({example for rank in state.ranks for example in rank.corrupt}))
 
 

@@ -8,197 +8,43 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
-import time
 from collections.abc import Callable
 
 import msgspec
-import tensorflow as tf
 
-from hvdtrain.errors import RunError
-from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.runs.names import CHECKPOINTS_FOLDER, STOP_FILE
-from hvdtrain.runs.record import EvaluationResult, RankPlacement
-from hvdtrain.train.checkpoint.archive import remove_checkpoints
-from hvdtrain.train.checkpoint.coordinator import CheckpointCoordinator, CheckpointInterval
+from hvdtrain.runs.metrics import MetricsLine
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER, SNAPSHOTS_FOLDER, STOP_FILE
+from hvdtrain.runs.record import EvaluationResult, Straggler
+from hvdtrain.train.checkpoint.archive import Checkpoint, write_checkpoint, write_snapshot
+from hvdtrain.train.checkpoint.coordinator import CheckpointCoordinator
 from hvdtrain.train.checkpoint.digest import weights_sha256
-from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote, StopFile, signals_noted
-from hvdtrain.train.checkpoint.resume import RunMemory
+from hvdtrain.train.checkpoint.interrupt import SignalNote, StopFile
+from hvdtrain.train.checkpoint.resume import restore_checkpoint, take_checkpoint
 from hvdtrain.train.checkpoint.weights import save_weights
 from hvdtrain.train.checkpoint.writer import CheckpointWriter
 from hvdtrain.train.data.corrupt import count_corrupt
 from hvdtrain.train.data.pipeline import open_pipeline
-from hvdtrain.train.health.binding import attest, require_attested
+from hvdtrain.train.health.binding import attest, gather_placement, require_attested
+from hvdtrain.train.health.divergence import RankFault
 from hvdtrain.train.health.finite_check import gather_faults, require_finite
 from hvdtrain.train.health.stragglers import StragglerWatch
-from hvdtrain.train.loop import Hooks, TrainingLoop
-from hvdtrain.train.metrics import make_log
-from hvdtrain.train.open_run import make_run_id, make_run_plan, open_run
+from hvdtrain.train.loop import TrainingLoop
+from hvdtrain.train.metrics import MetricsLog, open_metrics
+from hvdtrain.train.open_run import OpenRun, make_run_id, make_run_plan, open_run
 from hvdtrain.train.options import RunOptions, TrainOptions
 from hvdtrain.train.process.context import RankContext
-from hvdtrain.train.process.pinning import LoaderThreads, allowed_cpus, thread_ids
-from hvdtrain.train.process.world import RankAgreement, allgather, check_plan_size, require_equal
+from hvdtrain.train.process.pinning import LoaderThreads
+from hvdtrain.train.process.world import (
+    RankAgreement,
+    World,
+    allgather,
+    check_plan_size,
+    require_equal,
+)
 from hvdtrain.train.progress import make_reporter
-from hvdtrain.train.session import Opened, Session, make_record, open_session, verdict
-from hvdtrain.train.state import Snapshot
+from hvdtrain.train.recorder import RunRecorder, open_recorder
+from hvdtrain.train.state import RankState, StepTimes
 from hvdtrain.train.trainer import make_trainer
-from hvdtrain.units import format_cpu_list
-
-
-def carry_out(context: RankContext, options: RunOptions, begin: Callable[[], Opened]) -> None:
-    """Carry out one run, from its folder to its record. Collective.
-
-    Args:
-        context: This rank among all.
-        options: When checkpoints are written, and where metrics go.
-        begin: Makes or finds the run; called on rank 0.
-
-    Raises:
-        InputError: As `begin` says.
-        RunError: The run failed. Other ranks may be waiting for this one.
-        Interrupted: A signal asked the run to end. All ranks raise this, after the same step.
-    """
-    world = context.world
-    session = open_session(context, begin)
-    try:
-        # Not before: where ranks wait for each other inside MPI, a noted signal would end nobody.
-        with signals_noted(speaks=world.is_first) as note:
-            _train(session, options, note)
-    except Interrupted:
-        session.leave()
-        raise
-    except BaseException as error:
-        session.writer.settle()
-        # Where the record cannot be written either, what failed first is what matters.
-        with contextlib.suppress(RunError):
-            session.folder.close(make_record(session, *verdict(error, world)))
-        session.leave()
-        raise
-    if world.is_first:
-        session.folder.close(make_record(session, "completed", None))
-        remove_checkpoints(session.folder.path / CHECKPOINTS_FOLDER)
-        session.leave()
-
-
-def _train(session: Session, options: RunOptions, note: SignalNote) -> None:
-    plan, world, context = session.plan, session.world, session.context
-    trainer = make_trainer(plan, world.ranks)
-    loaders = LoaderThreads()
-    pipeline = open_pipeline(plan, world.rank, context.loader_threads, context.data_cpus)
-    session.writer = CheckpointWriter(context.data_cpus)
-    memory = RunMemory(
-        session.folder,
-        plan,
-        world,
-        shared=trainer.shared,
-        own=trainer.own,
-        corrupt=pipeline.corrupt_training,
-        writer=session.writer,
-    )
-    session.journey = memory.restore(session.checkpoint)
-    session.checkpoint = None
-
-    def evaluate() -> EvaluationResult:
-        # Before moving statistics are averaged, and one rank's NaN is that of all.
-        require_finite(trainer.shared, f"the state after step {session.journey.step}", world)
-        result = trainer.evaluate(loaders.watch(pipeline.validation()))
-        session.corrupt_images = count_corrupt(pipeline.corrupt_training)
-        corrupt = count_corrupt(pipeline.corrupt_validation)
-        return msgspec.structs.replace(result, corrupt=corrupt)
-
-    def save(snapshot: Snapshot | None = None) -> None:
-        memory.save(
-            session.journey,
-            started=session.started,
-            run_seconds=time.monotonic() - session.clock_started,
-            resumed_at=session.resumed_at,
-            snapshot=snapshot,
-        )
-
-    def look_at_threads() -> None:
-        if context.cores is not None and not options.no_attest:
-            require_attested(attest(world, context.cores, context.communication))
-
-    with (
-        make_reporter(world.is_first, plan.total_steps) as reporter,
-        make_log(session.folder, world.is_first, options.tensorboard) as log,
-    ):
-        reporter.say(_opening(plan, session))
-        coordinator = _make_keeper(session, options, note, save)
-        watch = StragglerWatch(world, reporter.say)
-        faults = functools.partial(gather_faults, world=world)
-        hooks = Hooks(
-            evaluate, log, reporter, coordinator, save, faults, watch.find, look_at_threads
-        )
-        batches = loaders.watch(pipeline.training(session.journey.step))
-        TrainingLoop(plan, trainer.step, batches, hooks, session.journey).run()
-    session.rank_seconds = watch.rank_seconds
-    session.writer.finish()
-    session.placement = _gather_placement(context, loaders)
-    _gather_share(session)
-    with trainer.final_weights():
-        _leave_weights(session, trainer.model)
-
-
-def _leave_weights(session: Session, model: tf.keras.Model) -> None:
-    """Write the final weights, which all ranks have alike. Collective."""
-    world = session.world
-    require_finite(model.variables, f"the final state after step {session.journey.step}", world)
-    session.weights_sha256 = weights_sha256(model.variables)
-    require_equal("final weights", session.weights_sha256, world)
-    if world.is_first:
-        save_weights(model, session.folder.path)
-
-
-def _make_keeper(
-    session: Session, options: RunOptions, note: SignalNote, save: Callable[[], None]
-) -> CheckpointCoordinator:
-    interval = CheckpointInterval(options.checkpoint_minutes * 60, options.checkpoint_epochs)
-    is_first = session.world.is_first
-    stop = StopFile(session.folder.path / STOP_FILE)
-    asked = stop.is_there if is_first else lambda: False
-    return CheckpointCoordinator(
-        interval, RankAgreement(), note, asked, save, session.writer, is_first
-    )
-
-
-def _opening(plan: RunPlan, session: Session) -> str:
-    origin = plan.origin
-    begins = (
-        f"from snapshot {origin.snapshot} of {origin.run_id} at step {origin.step}, "
-        if origin
-        else ""
-    )
-    return (
-        f"{plan.model.name} {plan.model.image_size}x{plan.model.image_size} "
-        f"{plan.model.precision}, {plan.recipe.name}, {begins}"
-        f"{plan.ranks} ranks x {plan.rank_batch}"
-        f"{f' x {plan.accumulate} accumulated' if plan.accumulate > 1 else ''} = "
-        f"global batch {plan.global_batch}, {plan.total_steps} steps, "
-        f"peak learning rate {plan.schedule.peak_lr:.4g}; results in {session.folder.path}"
-    )
-
-
-def _gather_placement(context: RankContext, loaders: LoaderThreads) -> tuple[RankPlacement, ...]:
-    """Where every rank's threads may run, by the kernel's word. Collective."""
-    world = context.world
-    if context.cores is not None:
-        return attest(world, context.cores, context.communication, loaders.cpus).placement
-    compute = thread_ids() - context.communication - loaders.alive
-    own = RankPlacement(
-        rank=world.rank,
-        host=world.hosts[world.rank],
-        compute=format_cpu_list(allowed_cpus(compute)),
-        communication=format_cpu_list(allowed_cpus(context.communication)),
-        data=format_cpu_list(loaders.cpus),
-    )
-    return tuple(allgather(own))
-
-
-def _gather_share(session: Session) -> None:
-    shares = [
-        share for share in allgather(session.journey.clock.exposed_share) if share is not None
-    ]
-    session.allreduce_share = sum(shares) / len(shares) if shares else None
 
 
 def run_training(options: TrainOptions, context: RankContext) -> None:
@@ -211,12 +57,217 @@ def run_training(options: TrainOptions, context: RankContext) -> None:
         Interrupted: A signal asked the run to end. It has no record and can be continued. All
             ranks raise this, after the same step.
     """
+    begin = functools.partial(begin_training, options, context.world)
+    recorder = open_recorder(context, begin)
+    with recorder.recording() as note:
+        Run(recorder, options, note).train()
 
-    def begin() -> Opened:
-        plan = make_run_plan(options, context.world)
-        check_plan_size(plan.ranks_per_node, plan.nodes, context.world)
-        run_id = options.run_id or make_run_id(plan, datetime.datetime.now(datetime.UTC))
-        folder, checkpoint, lock = open_run(options.results, run_id, plan, options.allow_change)
-        return Opened(plan, folder, checkpoint, lock)
 
-    carry_out(context, options, begin)
+def begin_training(options: TrainOptions, world: World) -> OpenRun:
+    """The plan and the folder of a run, new or one that did not end. For rank 0."""
+    plan = make_run_plan(options, world)
+    check_plan_size(plan.ranks_per_node, plan.nodes, world)
+    run_id = options.run_id or make_run_id(plan, datetime.datetime.now(datetime.UTC))
+    return open_run(options.results, run_id, plan, options.allow_change)
+
+
+class Run:
+    """A network in training on one rank, with its data and all that is kept of it.
+
+    Args:
+        recorder: The run. It goes on from its checkpoint, if there is one.
+        options: When checkpoints are written, and where metrics go.
+        note: Where this rank's signal appears.
+
+    Attributes:
+        world: All ranks.
+        plan: What to do.
+        state: How far the run has come.
+        trainer: The network, and what changes or judges its weights.
+        batches: Of this rank, `plan.accumulate` for each update that is left.
+        coordinator: Writes checkpoints and stops the run where it is asked to.
+        reporter: Tells a person.
+    """
+
+    def __init__(self, recorder: RunRecorder, options: RunOptions, note: SignalNote) -> None:
+        context = recorder.context
+        self._recorder = recorder
+        self._options = options
+        self.world = world = context.world
+        self.state = recorder.state
+        self.plan = plan = recorder.state.plan
+        self.trainer = make_trainer(plan)
+        self._loaders = LoaderThreads()
+        self._pipeline = open_pipeline(plan, world.rank, context.loader_threads, context.data_cpus)
+        self._pipeline.corrupt_training.recall(self.state.ranks[world.rank].corrupt)
+        restore_checkpoint(self.trainer, recorder.checkpoint, world)
+        # It is as large as the network.
+        recorder.checkpoint = None
+        self.batches = self._loaders.watch(self._pipeline.training(self.state.step))
+        self._writer = CheckpointWriter(context.data_cpus)
+        self.coordinator = CheckpointCoordinator(
+            RankAgreement(),
+            note,
+            StopFile(recorder.folder.path / STOP_FILE) if world.is_first else None,
+            self._writer,
+            self.save,
+            seconds=options.checkpoint_minutes * 60,
+            epochs=options.checkpoint_epochs,
+        )
+        self.reporter = make_reporter(world.is_first, plan.total_steps)
+        self._stragglers = StragglerWatch(world, self.reporter.say)
+        self._metrics: MetricsLog | None = None
+
+    @property
+    def times(self) -> StepTimes:
+        """Of this rank's updates."""
+        return self._recorder.times
+
+    def train(self) -> None:
+        """Make all updates that are left, and leave the final weights. Collective.
+
+        Raises:
+            DivergedError: Something is NaN or infinite.
+            RunError: Something cannot be written, or the ranks do not agree.
+            Interrupted: A signal asked the run to end. A checkpoint is there.
+        """
+        try:
+            with self.reporter, self._open_metrics() as self._metrics:
+                self.reporter.say(self._opening())
+                TrainingLoop(self).run()
+        finally:
+            self._writer.settle()
+        self._writer.finish()
+        context, recorder = self._recorder.context, self._recorder
+        recorder.rank_seconds = self._stragglers.rank_seconds
+        recorder.placement = gather_placement(
+            self.world, context.cores, context.communication, self._loaders
+        )
+        shares = [share for share in allgather(self.times.exposed_share) if share is not None]
+        recorder.allreduce_share = sum(shares) / len(shares) if shares else None
+        with self.trainer.final_weights():
+            self._leave_weights()
+
+    def log_metrics(self, line: MetricsLine) -> None:
+        """Keep a line of the metrics, on rank 0. Does not wait."""
+        if self._metrics is not None:
+            self._metrics.add(line)
+
+    def evaluate(self) -> EvaluationResult:
+        """Evaluate the final weights on the whole validation set. Collective."""
+        # Before moving statistics are averaged, and one rank's NaN is that of all.
+        require_finite(
+            self.trainer.replicated, f"the state after step {self.state.step}", self.world
+        )
+        result = self.trainer.evaluate(self._loaders.watch(self._pipeline.validation()))
+        self._recorder.corrupt_images = count_corrupt(self._pipeline.corrupt_training)
+        corrupt = count_corrupt(self._pipeline.corrupt_validation)
+        return msgspec.structs.replace(result, corrupt=corrupt)
+
+    def save(self) -> None:
+        """Begin to write a checkpoint. The training may go on meanwhile. Collective.
+
+        Raises:
+            DivergedError: A rank holds NaN or infinity.
+            RunError: The checkpoint before cannot be written, or the ranks do not hold the same.
+                Either they all say, and such a state is not written.
+        """
+        folder = self._recorder.folder.path / CHECKPOINTS_FOLDER
+        self._write(lambda checkpoint: write_checkpoint(folder, checkpoint))
+
+    def keep_snapshot(self, number: int, evaluation: EvaluationResult) -> None:
+        """Begin to write a snapshot, as `save` does. Collective.
+
+        Args:
+            number: Among the snapshots of the run, from 1.
+            evaluation: Of this very state.
+        """
+        folder = self._recorder.folder.path / SNAPSHOTS_FOLDER
+
+        def write(checkpoint: Checkpoint) -> None:
+            checkpoint.state.evaluation = evaluation
+            write_snapshot(folder, number, checkpoint)
+
+        self._write(write)
+
+    def find_stragglers(self, compute_seconds: float | None) -> tuple[Straggler, ...]:
+        """Name the ranks for which the others waited. Collective.
+
+        Args:
+            compute_seconds: This rank's mean seconds of an update without its wait for the
+                reduction; None: no update counts.
+        """
+        return self._stragglers.find(compute_seconds)
+
+    def gather_faults(self, where: str | None) -> list[RankFault]:
+        """What is not finite on each rank that has such a thing. Collective.
+
+        Args:
+            where: What of this rank; None: all is finite.
+        """
+        return gather_faults(where, self.world)
+
+    def check_threads(self) -> None:
+        """Compare the threads with the core map, when all exist. Collective.
+
+        Raises:
+            RunError: They are elsewhere, and --no-attest was not given.
+        """
+        context = self._recorder.context
+        if context.cores is not None and not self._options.no_attest:
+            require_attested(attest(self.world, context.cores, context.communication))
+
+    def _open_metrics(self) -> contextlib.AbstractContextManager[MetricsLog | None]:
+        if not self.world.is_first:
+            return contextlib.nullcontext()
+        return open_metrics(
+            self._recorder.folder,
+            tensorboard=self._options.tensorboard,
+            cpus=self._recorder.context.data_cpus,
+        )
+
+    def _write(self, write: Callable[[Checkpoint], object]) -> None:
+        """Copy the state now, and write it in the background."""
+        self._writer.finish()
+        self.state.run_seconds = self._recorder.seconds
+        corrupt = tuple(sorted(self._pipeline.corrupt_training.examples))
+        own = RankState(times=self.times, corrupt=corrupt)
+        checkpoint = take_checkpoint(self.trainer, self.state, own, self.world)
+        if checkpoint is None:
+            return
+
+        def write_all() -> None:
+            # A run that goes on from there writes no line of these steps again.
+            if self._metrics is not None:
+                self._metrics.flush()
+            write(checkpoint)
+
+        self._writer.start(write_all)
+
+    def _leave_weights(self) -> None:
+        """Write the final weights, which all ranks have alike. Collective."""
+        model = self.trainer.model
+        after = f"the final state after step {self.state.step}"
+        require_finite(model.variables, after, self.world)
+        digest = weights_sha256(model.variables)
+        require_equal("final weights", digest, self.world)
+        self._recorder.weights_sha256 = digest
+        if self.world.is_first:
+            save_weights(model, self._recorder.folder.path)
+
+    def _opening(self) -> str:
+        plan, origin = self.plan, self.plan.origin
+        begins = (
+            f"from snapshot {origin.snapshot} of {origin.run_id} at step {origin.step}, "
+            if origin
+            else ""
+        )
+        return (
+            f"{plan.model.name} {plan.model.image_size}x{plan.model.image_size} "
+            f"{plan.model.precision}, {plan.recipe.name}, {begins}"
+            f"{plan.ranks} ranks x {plan.rank_batch}"
+            f"{f' x {plan.accumulate} accumulated' if plan.accumulate > 1 else ''} = "
+            f"global batch {plan.global_batch}, {plan.total_steps} steps, "
+            f"peak learning rate {plan.schedule.peak_lr:.4g}; "
+            f"results in {self._recorder.folder.path}"
+        )

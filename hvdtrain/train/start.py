@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
 from hvdtrain.errors import HvdtrainError
 from hvdtrain.plan.machine.core_map import RankCores
+from hvdtrain.plan.machine.environment import horovod_settings
 from hvdtrain.runs.attempt import write_failure
 from hvdtrain.runs.job_identity import job_name_of
 from hvdtrain.train.checkpoint.interrupt import INTERRUPTED_EXIT_CODE, Interrupted
-from hvdtrain.train.options import CollapseOptions, EnsembleOptions, TrainOptions
 from hvdtrain.train.process.itex import enable_itex
 from hvdtrain.train.process.pinning import pin_process, read_pins
 from hvdtrain.train.process.rank_environment import Launch, read_launch
 
 if TYPE_CHECKING:
-    from hvdtrain.runs.ensemble import Ensemble
     from hvdtrain.train.process.context import RankContext
 
 JOIN_SECONDS = 60.0
@@ -33,54 +33,19 @@ ever when another rank of the same node goes on.
 """
 
 
-T = TypeVar("T")
+@contextlib.contextmanager
+def started_rank(run_folder: Path | None = None) -> Iterator[RankContext]:
+    """Inside, this process works as the rank that the launcher made of it.
 
-
-def start_training(options: TrainOptions) -> None:
-    """`hvdtrain train`; see `_start_rank`."""
-
-    def work(context: RankContext) -> None:
-        from hvdtrain.train.run import run_training
-
-        run_training(options, context)
-
-    _start_rank(work, options.results / options.run_id if options.run_id else None)
-
-
-def start_collapses(options: CollapseOptions) -> None:
-    """`hvdtrain collapse`; see `_start_rank`."""
-
-    def work(context: RankContext) -> None:
-        from hvdtrain.train.ensemble.collapse import run_collapses
-
-        run_collapses(options, context)
-
-    _start_rank(work)
-
-
-def start_ensemble(options: EnsembleOptions) -> tuple[Path, Ensemble] | None:
-    """`hvdtrain ensemble`; see `_start_rank`. The file and what it holds on rank 0, else None."""
-
-    def work(context: RankContext) -> tuple[Path, Ensemble] | None:
-        from hvdtrain.train.ensemble.evaluate import run_ensemble
-
-        return run_ensemble(options, context)
-
-    return _start_rank(work)
-
-
-def _start_rank(work: Callable[[RankContext], T], run_folder: Path | None = None) -> T:
-    """Work as the rank that the launcher made of this process. Returns when the work is done.
-
-    When a rank fails, the others would wait for it forever, so it ends them all.
+    What imports TensorFlow is imported there. When a rank fails, the others would wait for it
+    forever, so it ends them all.
 
     Args:
-        work: Imports what imports TensorFlow.
         run_folder: Where a job's script looks for why its run failed; None: nowhere.
 
     Raises:
-        HvdtrainError: The work failed.
-        SystemExit: It was interrupted and can be continued: code 85.
+        HvdtrainError: The work failed, and this rank is the only one.
+        SystemExit: It failed, or it was interrupted and can be continued: code 85.
     """
     launch = read_launch(os.environ)
     try:
@@ -93,7 +58,7 @@ def _start_rank(work: Callable[[RankContext], T], run_folder: Path | None = None
         from hvdtrain.train.process.world import leave_world
 
         faulthandler.cancel_dump_traceback_later()
-        made = work(make_rank_context(launch, cores, itex))
+        yield make_rank_context(launch, cores, itex)
         leave_world()
     except Interrupted as stop:
         # All ranks are here: nobody has to be ended.
@@ -107,7 +72,6 @@ def _start_rank(work: Callable[[RankContext], T], run_folder: Path | None = None
         if launch.ranks == 1 and isinstance(error, HvdtrainError):
             raise
         end_all(error, launch)
-    return made
 
 
 def _leave_failure(run_folder: Path | None, error: HvdtrainError) -> None:
@@ -121,7 +85,7 @@ def _leave_failure(run_folder: Path | None, error: HvdtrainError) -> None:
 
 
 def prepare_process(launch: Launch) -> tuple[RankCores | None, str | None]:
-    """Put this process on its cores and make it ready to import TensorFlow.
+    """Put this process on its cores and make it ready to import TensorFlow and Horovod.
 
     Returns:
         Its entry in the core map, None without one; and the version of Intel's TensorFlow
@@ -133,6 +97,8 @@ def prepare_process(launch: Launch) -> tuple[RankCores | None, str | None]:
     cores = read_pins(os.environ, launch.local_rank)
     if cores is not None:
         pin_process(cores)
+    for setting in horovod_settings(cores is not None and bool(cores.comm)):
+        os.environ.setdefault(setting.name, setting.value)
     # Remarks about processors, plug-ins and who started MPI would bury what matters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CCL_LOG_LEVEL", "error")

@@ -13,8 +13,7 @@ from hvdtrain.train.optim.optimizer import Optimizer
 from hvdtrain.train.optim.weight_average import WeightAverage
 from hvdtrain.train.reduction.accumulate import GradientSums
 from hvdtrain.train.reduction.mean import allreduce_mean
-
-Reduce = Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]
+from hvdtrain.train.reduction.reduction import Reduction
 
 
 class StepResult(NamedTuple):
@@ -73,7 +72,7 @@ class TrainStep:
 def make_train_step(
     model: tf.keras.Model,
     optimizer: Optimizer,
-    reduce: Reduce,
+    reduce: Reduction,
     *,
     rank_batch: int,
     ranks: int,

@@ -15,7 +15,7 @@ from hvdtrain.train.models.batchnorm import average_batchnorm, moving_statistics
 from hvdtrain.train.models.network import make_model
 from hvdtrain.train.optim.optimizer import Optimizer, make_optimizer
 from hvdtrain.train.optim.weight_average import WeightAverage
-from hvdtrain.train.reduction.mean import AllreduceMean
+from hvdtrain.train.reduction.reduction import make_reduction
 from hvdtrain.train.step import TrainStep, make_train_step
 
 
@@ -40,13 +40,13 @@ class Trainer:
     ranks: int
 
     @property
-    def shared(self) -> list[tf.Variable]:
+    def replicated(self) -> list[tf.Variable]:
         """What a checkpoint holds once: the same on every rank, but for the moving statistics."""
         slots = self.average.slots if self.average else []
         return [*self.model.variables, *self.optimizer.slots, *slots]
 
     @property
-    def own(self) -> list[tf.Variable]:
+    def per_rank(self) -> list[tf.Variable]:
         """What a checkpoint holds for every rank: the moving statistics, and their mean."""
         statistics = moving_statistics(self.model)
         return [*statistics, *(self.average.means_of(statistics) if self.average else [])]
@@ -68,7 +68,7 @@ class Trainer:
             return self.evaluator.evaluate(batches)
 
 
-def make_trainer(plan: RunPlan, ranks: int) -> Trainer:
+def make_trainer(plan: RunPlan) -> Trainer:
     """Build the network of a plan with its starting weights, and compile its update."""
     recipe = plan.recipe
     model = make_model(plan.model, plan.seed)
@@ -77,11 +77,11 @@ def make_trainer(plan: RunPlan, ranks: int) -> Trainer:
     step = make_train_step(
         model,
         optimizer,
-        AllreduceMean(ranks),
+        make_reduction(plan),
         rank_batch=plan.rank_batch,
-        ranks=ranks,
+        ranks=plan.ranks,
         accumulate=plan.accumulate,
         label_smoothing=recipe.label_smoothing,
         average=average,
     )
-    return Trainer(model, optimizer, average, step, Evaluator(model, ranks), ranks)
+    return Trainer(model, optimizer, average, step, Evaluator(model, plan.ranks), plan.ranks)

@@ -239,8 +239,8 @@ def test_the_run_begins_in_the_folder_that_waits_for_it(slurm: FakeSlurm) -> Non
     invoke(*NODES)
     folder, _ = the_run()
     assert list(read_results(Path("results"))) == []
-    _, _, lock = open_run(Path("results"), folder.name, sample_plan(), allow_change=False)
-    lock.release()
+    opened = open_run(Path("results"), folder.name, sample_plan(), allow_change=False)
+    opened.lock.release()
     assert sorted(os.listdir(folder)) == ["job.sh", "plan.json", "submission.json"]
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,11 +17,14 @@ from hvdtrain.plan.method.collapse import make_collapse_plan
 from hvdtrain.plan.method.phase import Phase
 from hvdtrain.plan.method.recipe import Recipe, load_recipe
 from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
+from hvdtrain.runs.metrics import MetricsLine
 from hvdtrain.runs.record import Straggler
-from hvdtrain.train.checkpoint.coordinator import CheckpointCoordinator, CheckpointInterval
-from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote
+from hvdtrain.train.checkpoint.coordinator import CheckpointCoordinator
+from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote, StopFile
 from hvdtrain.train.checkpoint.writer import CheckpointWriter
 from hvdtrain.train.health.divergence import DivergedError, RankFault
+from hvdtrain.train.progress import Reporter, Silence
+from hvdtrain.train.state import StepTimes, TrainingState, first_state
 from tests.samples import sample_plan
 
 pytestmark = pytest.mark.tf
@@ -54,6 +60,9 @@ class Watcher:
         self.rank_loss: float | None = None
         self.gradient_norm = 0.25
         self.not_finite = ""
+        self.snapshot_seconds = 0.0
+        self.exposed_seconds = 0.0
+        self.reporter: Reporter = Silence()
         self._losses = itertools.repeat(2.0) if losses is None else iter(losses)
         self._evaluation_loss = evaluation_loss
 
@@ -65,7 +74,7 @@ class Watcher:
         return SimpleNamespace(
             loss=loss,
             rank_loss=self.rank_loss or loss,
-            exposed_seconds=0.0,
+            exposed_seconds=self.exposed_seconds,
             gradient_norm=self.gradient_norm,
             not_finite=SimpleNamespace(numpy=self.not_finite.encode),
         )
@@ -75,7 +84,7 @@ class Watcher:
         self.order.append("add")
 
     def evaluate(self) -> EvaluationResult:
-        self.evaluated.append(self.journey.step)
+        self.evaluated.append(self.state.step)
         return EvaluationResult(count=16, top1=0.5, top5=1.0, loss=self._evaluation_loss)
 
     def gather_faults(self, where: str | None) -> list[RankFault]:
@@ -88,81 +97,128 @@ class Watcher:
 
     def save(self) -> None:
         self.order.append("checkpoint")
-        self.saved.append((self.journey.step, len(self.journey.epochs)))
+        self.saved.append((self.state.step, len(self.state.epochs)))
 
-    def keep(self, snapshot: Any) -> None:
-        self.order.append(f"snapshot {snapshot.number}")
-        self.kept.append((snapshot.number, self.journey.step, len(self.journey.epochs)))
+    def keep_snapshot(self, number: int, evaluation: EvaluationResult) -> None:
+        assert evaluation.loss == self._evaluation_loss
+        time.sleep(self.snapshot_seconds)
+        self.order.append(f"snapshot {number}")
+        self.kept.append((number, self.state.step, len(self.state.epochs)))
 
-    def run(self, journey: Any = None, every: int = 1, **changes: Any) -> Any:
-        from hvdtrain.train.loop import Hooks, TrainingLoop
-        from hvdtrain.train.progress import Silence
-        from hvdtrain.train.state import Journey
+    def log_metrics(self, line: MetricsLine) -> None:
+        self.lines.append(line)
+
+    def check_threads(self) -> None:
+        self.looked.append(self.state.step)
+
+    @property
+    def times(self) -> StepTimes:
+        return self.state.ranks[1].times
+
+    def run(self, state: TrainingState | None = None, every: int = 1, **changes: Any) -> Any:
+        """Stand in for a `Run` on the second of two ranks."""
+        from hvdtrain.train.loop import TrainingLoop
         from hvdtrain.train.step import TrainStep
 
         origin = changes.pop("origin", None)
-        plan = msgspec.structs.replace(sample_plan(**changes), origin=origin)
-        journey = journey or Journey()
-        reporter = Silence()
-        agreement = AloneAgreement()
-        interval = CheckpointInterval(3600.0, every)
-        coordinator = CheckpointCoordinator(
-            interval, agreement, self.note, lambda: False, self.save, CheckpointWriter(), True
+        self.plan = msgspec.structs.replace(sample_plan(**changes), origin=origin)
+        self.state = state or first_state(self.plan, "now")
+        self.trainer = SimpleNamespace(step=TrainStep(add=self.add, update=cast(Any, self.step)))
+        self.batches: Any = itertools.repeat(("images", "labels"))
+        self.coordinator = CheckpointCoordinator(
+            cast(Any, AloneAgreement()),
+            self.note,
+            StopFile(Path("nowhere")),
+            CheckpointWriter(),
+            self.save,
+            seconds=3600.0,
+            epochs=every,
         )
-        hooks = Hooks(
-            self.evaluate,
-            self.lines.append,
-            reporter,
-            coordinator,
-            self.keep,
-            self.gather_faults,
-            self.find_stragglers,
-            lambda: self.looked.append(journey.step),
-        )
-        self.plan, self.journey = plan, journey
-        batches: Any = itertools.repeat(("images", "labels"))
-        step = TrainStep(add=self.add, update=cast(Any, self.step))
-        TrainingLoop(plan, step, batches, hooks, journey).run()
-        return journey
+        TrainingLoop(cast(Any, self)).run()
+        return self.state
+
+
+class SlowReporter(Silence):
+    """Takes its time after each update, as a terminal on the other side of a network does."""
+
+    def step(self, step: int, epoch: int, loss: float, images_per_second: float) -> None:
+        time.sleep(0.01)
 
 
 def test_every_step_gets_its_own_rate_and_decay() -> None:
     watcher = Watcher()
-    journey = watcher.run(epochs=3)
+    state = watcher.run(epochs=3)
     schedule = watcher.plan.schedule
     assert len(watcher.rates) == 30
     assert watcher.rates == [
         (schedule.learning_rate(step), schedule.weight_decay(step)) for step in range(30)
     ]
-    assert [(epoch.epoch, epoch.steps) for epoch in journey.epochs] == [(1, 10), (2, 10), (3, 10)]
-    assert journey.epochs[-1].learning_rate == schedule.learning_rate(29)
+    assert [(epoch.epoch, epoch.steps) for epoch in state.epochs] == [(1, 10), (2, 10), (3, 10)]
+    assert state.epochs[-1].learning_rate == schedule.learning_rate(29)
 
 
 def test_a_step_draws_all_its_batches_and_counts_once() -> None:
     watcher = Watcher()
-    journey = watcher.run(epochs=2, accumulate=5)
-    assert watcher.plan.steps_per_epoch == journey.epochs[0].steps == 2
+    state = watcher.run(epochs=2, accumulate=5)
+    assert watcher.plan.steps_per_epoch == state.epochs[0].steps == 2
     updates = [what for what in watcher.order if what != "checkpoint"]
     assert updates == ["add", "add", "add", "add", "update"] * 4
 
 
 def test_a_run_cut_in_mid_epoch_ends_there_with_an_evaluation() -> None:
     watcher = Watcher()
-    journey = watcher.run(epochs=3, stop_after_steps=14)
-    assert [epoch.steps for epoch in journey.epochs] == [10, 4]
-    assert journey.clock.steps == 14
+    state = watcher.run(epochs=3, stop_after_steps=14)
+    assert [epoch.steps for epoch in state.epochs] == [10, 4]
+    assert watcher.times.steps == 14
     assert [line.step for line in watcher.lines if line.top1 is not None] == [10, 14]
 
 
+def test_the_steps_of_an_epoch_add_up_to_its_seconds() -> None:
+    """Whatever a rank does between two updates; snapshots and evaluations are no part of one."""
+    watcher = Watcher()
+    watcher.reporter, watcher.snapshot_seconds = SlowReporter(), 0.5
+    begin = time.perf_counter()
+    state = watcher.run(recipe=cycles(4, 16))
+    whole = time.perf_counter() - begin
+    steps = [line for line in watcher.lines if line.step_seconds is not None]
+    for epoch in state.epochs:
+        seconds = [line.step_seconds for line in steps if line.epoch == epoch.epoch]
+        assert math.fsum(seconds) == pytest.approx(epoch.seconds)
+        assert 0.01 <= min(seconds) <= max(seconds) < 0.2
+    assert whole - 0.2 < 1.0 + sum(epoch.seconds for epoch in state.epochs) < whole
+    counted = [line.step_seconds for line in steps[2:]]
+    assert watcher.times.mean_seconds == pytest.approx(math.fsum(counted) / len(counted))
+    assert [line.seconds for line in steps] == sorted(line.seconds for line in steps)
+
+
+def test_what_a_rank_does_beside_training_is_its_own_time() -> None:
+    watcher = Watcher()
+    watcher.reporter, watcher.exposed_seconds = SlowReporter(), 0.004
+    state = watcher.run(epochs=2)
+    for seconds, epoch in zip(watcher.compute_seconds, state.epochs, strict=True):
+        assert seconds is not None
+        assert 0.006 <= seconds == pytest.approx(epoch.seconds / 10 - 0.004, abs=0.003)
+
+
+def test_the_first_steps_of_each_start_do_not_count() -> None:
+    watcher = Watcher(losses=[2.0] * 13)
+    with pytest.raises(StopIteration):
+        watcher.run(epochs=3)
+    assert (watcher.times.steps, watcher.times.counted) == (13, 11)
+    rest = Watcher()
+    rest.run(watcher.state, epochs=3)
+    assert (rest.times.steps, rest.times.counted) == (30, 26)
+
+
 def test_the_training_loss_is_the_mean_of_the_steps() -> None:
-    journey = Watcher(losses=(float(n) for n in range(1, 21))).run(epochs=2)
-    assert [epoch.training_loss for epoch in journey.epochs] == [5.5, 15.5]
+    state = Watcher(losses=(float(n) for n in range(1, 21))).run(epochs=2)
+    assert [epoch.training_loss for epoch in state.epochs] == [5.5, 15.5]
 
 
 def test_the_stragglers_of_an_epoch_are_kept() -> None:
     watcher = Watcher()
-    journey = watcher.run(epochs=2)
-    named = [[straggler.rank for straggler in epoch.stragglers] for epoch in journey.epochs]
+    state = watcher.run(epochs=2)
+    named = [[straggler.rank for straggler in epoch.stragglers] for epoch in state.epochs]
     assert named == [[1], [1]]
     assert [len(line.stragglers) for line in watcher.lines if line.count is not None] == [1, 1]
     assert not any(line.stragglers for line in watcher.lines if line.count is None)
@@ -261,16 +317,14 @@ def test_a_snapshot_is_there_before_a_checkpoint_that_is_beyond_it() -> None:
 
 
 def test_a_collapse_counts_on_from_its_snapshot() -> None:
-    from hvdtrain.train.state import Journey
-
-    watcher, journey = Watcher(), Journey(step=14)
+    watcher = Watcher()
     parent = sample_plan(recipe=cycles(14, 16))
     evaluation = EvaluationResult(count=16, top1=0.5, top5=1.0, loss=1.0)
     origin = SnapshotOrigin(run_id="run", snapshot=1, step=14, evaluation=evaluation)
     collapse = make_collapse_plan(parent, origin, epochs=1.5)
-    watcher.run(journey, recipe=collapse.recipe, origin=origin)
+    state = watcher.run(recipe=collapse.recipe, origin=origin)
     assert len(watcher.rates) == 15
-    assert [(epoch.epoch, epoch.steps) for epoch in journey.epochs] == [(2, 6), (3, 9)]
+    assert [(epoch.epoch, epoch.steps) for epoch in state.epochs] == [(2, 6), (3, 9)]
     assert [line.step for line in watcher.lines if line.top1 is None] == [*range(15, 30)]
     assert watcher.rates[0][1] == 1e-4
     assert watcher.kept == []
@@ -280,7 +334,7 @@ def test_an_evaluation_that_is_no_number_ends_the_run() -> None:
     watcher = Watcher(evaluation_loss=float("nan"))
     with pytest.raises(DivergedError, match="evaluation loss at step 10"):
         watcher.run(epochs=2)
-    assert watcher.journey.epochs == []
+    assert watcher.state.epochs == []
 
 
 def test_a_checkpoint_follows_every_epoch_but_the_last() -> None:
@@ -299,10 +353,10 @@ def test_a_run_goes_on_in_mid_epoch_as_if_it_had_never_stopped() -> None:
     with pytest.raises(StopIteration):
         first.run(epochs=3)
     rest = Watcher(losses=(float(n) for n in range(13, 30)))
-    rest.run(first.journey, epochs=3)
+    rest.run(first.state, epochs=3)
     assert first.rates[:13] + rest.rates == whole.rates
-    assert [(e.steps, e.training_loss) for e in rest.journey.epochs] == [
-        (e.steps, e.training_loss) for e in whole.journey.epochs
+    assert [(e.steps, e.training_loss) for e in rest.state.epochs] == [
+        (e.steps, e.training_loss) for e in whole.state.epochs
     ]
     assert (whole.looked, rest.looked) == ([1], [14])
     assert [line.step for line in rest.lines] == [*range(14, 21), 20, *range(21, 31), 30]
@@ -323,6 +377,6 @@ def test_a_run_that_was_stopped_before_an_evaluation_makes_it() -> None:
     with pytest.raises(ZeroDivisionError):
         first.run(epochs=2)
     rest = Watcher()
-    rest.run(first.journey, epochs=2)
+    rest.run(first.state, epochs=2)
     assert first.rates + rest.rates == whole.rates
-    assert [epoch.steps for epoch in rest.journey.epochs] == [10, 10]
+    assert [epoch.steps for epoch in rest.state.epochs] == [10, 10]

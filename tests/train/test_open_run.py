@@ -27,9 +27,9 @@ def cut_off(results: Path, *steps: int) -> RunFolder:
 
 
 def reopen(results: Path, plan: RunPlan | None = None, allow: bool = False) -> Checkpoint | None:
-    _, checkpoint, lock = open_run(results, "run", plan or sample_plan(), allow)
-    lock.release()
-    return checkpoint
+    opened = open_run(results, "run", plan or sample_plan(), allow)
+    opened.lock.release()
+    return opened.checkpoint
 
 
 def test_a_new_run_starts_from_nothing(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_other_ranks_get_the_mean_of_the_statistics(tmp_path: Path) -> None:
     cut_off(tmp_path, 4)
     found = reopen(tmp_path, sample_plan(ranks_per_node=4), allow=True)
     assert found is not None
-    assert np.array_equal(found.own, [[2.5, 3.5, 4.5]])
+    assert np.array_equal(found.per_rank, [[2.5, 3.5, 4.5]])
     assert [rank.corrupt for rank in found.state.ranks] == [(0, 1)] * 4
 
 

@@ -94,7 +94,7 @@ def read_snapshots(results: Path, run_id: str = "run") -> dict[int, Checkpoint]:
 def digest_of_weights(snapshot: Checkpoint) -> str:
     """SHA-256 of the weights and moving statistics, as the record of a run has it."""
     digest = hashlib.sha256()
-    for name, array in zip(snapshot.state.names, snapshot.arrays, strict=True):
+    for name, array in zip(snapshot.state.names, snapshot.replicated, strict=True):
         if not name.endswith("momentum:0"):
             digest.update(array.tobytes())
     return digest.hexdigest()
@@ -111,7 +111,7 @@ def test_snapshots_are_kept_where_the_recipe_says_each_evaluated(results: Path) 
         assert evaluation.count == VALIDATION_IMAGES
         assert evaluation == at_ends_of_epochs.get(number, evaluation)
         # What is evaluated is what is kept: one set of statistics for all ranks.
-        assert len(snapshot.own) == 1
+        assert len(snapshot.per_rank) == 1
     assert digest_of_weights(snapshots[3]) == record.weights_sha256
 
 
@@ -120,9 +120,9 @@ def test_a_snapshot_is_the_state_of_a_run_that_ended_there(results: Path) -> Non
     snapshots, ended = read_snapshots(results), read_snapshots(results, "ended")
     assert ended.keys() == {1, 2}
     for number, snapshot in ended.items():
-        for one, other in zip(snapshots[number].arrays, snapshot.arrays, strict=True):
+        for one, other in zip(snapshots[number].replicated, snapshot.replicated, strict=True):
             assert one.tobytes() == other.tobytes()
-        assert snapshots[number].own.tobytes() == snapshot.own.tobytes()
+        assert snapshots[number].per_rank.tobytes() == snapshot.per_rank.tobytes()
     assert digest_of_weights(snapshots[2]) == record.weights_sha256
     assert snapshots[2].state.evaluation == record.epochs[-1].evaluation
 

@@ -120,20 +120,33 @@ def _ccl_layer(core_map: CoreMap) -> Layer:
 
 def _horovod_layer(core_map: CoreMap, mpi: MpiFamily) -> Layer:
     threads = ",".join(str(rank.horovod) for rank in core_map.ranks)
-    # A background thread that shares the compute cores must not wake up every millisecond: at
-    # the default cycle it costs two ranks on two cores 40 % of their speed.
-    cycle_ms = "1" if core_map.comm_per_rank else "10"
     return Layer(
         "Horovod: a dead rank ends the job instead of hanging it",
         (
             Setting("HOROVOD_CPU_OPERATIONS", "CCL" if uses_ccl(core_map, mpi) else "MPI"),
             Setting("HOROVOD_THREAD_AFFINITY", threads, True),
-            Setting("HOROVOD_CYCLE_TIME", cycle_ms),
-            # Groups that happen to be ready together would be added in another order each time.
-            Setting("HOROVOD_DISABLE_GROUP_FUSION", "1"),
-            Setting("HOROVOD_STALL_CHECK_TIME_SECONDS", "60"),
-            Setting("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "300"),
+            *horovod_settings(core_map.comm_per_rank > 0),
         ),
+    )
+
+
+def horovod_settings(has_comm_cores: bool) -> tuple[Setting, ...]:
+    """What every rank needs of Horovod: the same sums in each run, and no waiting for ever.
+
+    A rank that is started without them sets them itself.
+
+    Args:
+        has_comm_cores: Whether communication has cores of its own.
+    """
+    # A background thread that shares the compute cores must not wake up every millisecond: at
+    # the default cycle it costs two ranks on two cores 40 % of their speed.
+    cycle_ms = "1" if has_comm_cores else "10"
+    return (
+        Setting("HOROVOD_CYCLE_TIME", cycle_ms),
+        # Groups that happen to be ready together would be added in another order each time.
+        Setting("HOROVOD_DISABLE_GROUP_FUSION", "1"),
+        Setting("HOROVOD_STALL_CHECK_TIME_SECONDS", "60"),
+        Setting("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", "300"),
     )
 
 

@@ -2,7 +2,7 @@
 
 A checkpoint is one NumPy archive, readable by `numpy.load` without pickle:
 
-    state    JSON of `RunState`, as bytes
+    state    JSON of `TrainingState`, as bytes
     0000 ..  weights, moving statistics of rank 0, and slots of the optimizer, as `state` names them
     own      moving statistics of every rank, float32 [ranks, values]; one row when all are equal
     sha256   of all the others
@@ -22,22 +22,17 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec import Meta
 from numpy.lib.format import write_array
 
 from hvdtrain.files.atomic import remove_leftovers, replacing, run_errors
-from hvdtrain.files.numbers import Count, NonNegativeFloat
-from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.plan.method.snapshot import EvaluationResult
 from hvdtrain.runs.folder import START_AGAIN
 from hvdtrain.runs.plan_diff import plan_changes
-from hvdtrain.runs.record import EpochResult
-from hvdtrain.train.clock import ClockState
+from hvdtrain.train.state import TrainingState
 
 KEPT_CHECKPOINTS = 2
 """The newest, and the one before it for when the newest turns out to be damaged."""
@@ -48,69 +43,20 @@ _SNAPSHOT_NAME = re.compile(r"snapshot-([1-9]\d{0,8})\.npz")
 Array = npt.NDArray[Any]
 
 
-class RankState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What one rank knows that the others do not.
-
-    Attributes:
-        clock: Seconds of its updates.
-        corrupt: Training images that it could not decode.
-    """
-
-    clock: ClockState
-    corrupt: tuple[int, ...] = ()
-
-
-class RunState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How far a run has come.
-
-    Learning rate, weight decay, order of the examples and augmentation are functions of the plan
-    and of the step, so there is no generator of random numbers to keep.
-
-    Attributes:
-        version: Of the file.
-        plan: What the run set out to do.
-        step: Updates made.
-        epochs: Results of the epochs that have been evaluated.
-        losses: Of the steps since then.
-        epoch_seconds: Wall time of those steps.
-        training_seconds: Wall time since the training started.
-        run_seconds: Wall time of the whole run.
-        started: When the run began; UTC, ISO 8601.
-        resumed_at: Steps at which the run was continued from a checkpoint.
-        names: Of the variables, in the order of the arrays.
-        ranks: One for each rank.
-        evaluation: Of this very state; only in a snapshot.
-    """
-
-    version: Literal[1] = 1
-    plan: RunPlan
-    step: Count
-    epochs: tuple[EpochResult, ...]
-    losses: tuple[float, ...]
-    epoch_seconds: NonNegativeFloat
-    training_seconds: NonNegativeFloat
-    run_seconds: NonNegativeFloat
-    started: str
-    resumed_at: tuple[Count, ...]
-    names: tuple[str, ...]
-    ranks: Annotated[tuple[RankState, ...], Meta(min_length=1)]
-    evaluation: EvaluationResult | None = None
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """A run at rest.
 
     Attributes:
         state: How far it has come.
-        arrays: Values of the variables that `state` names.
-        own: Moving statistics of every rank: float32 [ranks, values], or [1, values] where all
+        replicated: Values of the variables that `state` names.
+        per_rank: Moving statistics of every rank: float32 [ranks, values], or [1, values] where all
             ranks have the same.
     """
 
-    state: RunState
-    arrays: Sequence[Array]
-    own: Array
+    state: TrainingState
+    replicated: Sequence[Array]
+    per_rank: Array
 
 
 class DamagedError(Exception):
@@ -203,9 +149,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             members = {name: archive[name] for name in archive.files}
         written = members.pop("sha256").tobytes().decode()
-        state = msgspec.json.decode(members["state"].tobytes(), type=RunState)
-        arrays = [members[f"{number:04d}"] for number in range(len(state.names))]
-        own = members["own"]
+        state = msgspec.json.decode(members["state"].tobytes(), type=TrainingState)
+        replicated = [members[f"{number:04d}"] for number in range(len(state.names))]
+        per_rank = members["own"]
     except KeyError as error:
         raise DamagedError(f"it has no {error.args[0]}") from None
     except OSError as error:
@@ -214,7 +160,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise DamagedError(str(error) or type(error).__name__) from None
     if written != _digest(members):
         raise DamagedError("its checksum is not that of its content")
-    return Checkpoint(state, arrays, own)
+    return Checkpoint(state, replicated, per_rank)
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -261,8 +207,8 @@ def _write_archive(what: str, path: Path, checkpoint: Checkpoint) -> None:
 
 def _members(checkpoint: Checkpoint) -> dict[str, Array]:
     members = {"state": _as_bytes(msgspec.json.encode(checkpoint.state))}
-    members |= {f"{number:04d}": array for number, array in enumerate(checkpoint.arrays)}
-    members["own"] = checkpoint.own
+    members |= {f"{number:04d}": array for number, array in enumerate(checkpoint.replicated)}
+    members["own"] = checkpoint.per_rank
     return members
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote
+from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote, StopFile
+from hvdtrain.train.checkpoint.writer import CheckpointWriter
+
+if TYPE_CHECKING:
+    from hvdtrain.train.process.world import RankAgreement
 
 GO_ON = 0
 SAVE = 1
@@ -21,69 +24,38 @@ SAVE = 1
 STOP = 2
 
 
-class Agreement(Protocol):
-    """Finds the largest of the numbers that the ranks propose."""
-
-    def propose(self, number: int) -> None:
-        """Start; does not wait."""
-
-    def result(self) -> int:
-        """The largest number of the last proposal, on every rank. Waits for all of them."""
-
-
-class Writing(Protocol):
-    """A write that goes on in the background."""
-
-    def check(self) -> None:
-        """Raise what has gone wrong, if anything; does not wait."""
-
-    def finish(self) -> None:
-        """Wait until it is done; raise what has gone wrong."""
-
-
-@dataclass(frozen=True)
-class CheckpointInterval:
-    """When checkpoints are written.
-
-    Attributes:
-        seconds: At the latest after this time, above 0.
-        epochs: After every so many epochs, 1 or more.
-    """
-
-    seconds: float
-    epochs: int
-
-
 class CheckpointCoordinator:
     """Called by the training loop, by all ranks alike.
 
     Args:
-        interval: When to save.
         agreement: Over all ranks.
         note: Where this rank's signal appears.
-        stop_asked: Whether this rank has been asked to stop in another way.
+        stop: The file that asks the run to stop, on the one rank that looks for it and whose clock
+            decides when a checkpoint is due; None on the others.
+        writer: Writes what `save` has begun.
         save: Begins to write a checkpoint. Collective.
-        writing: The write that it has begun.
-        keeps_time: Whether this rank's clock decides; that of one rank must.
+        seconds: A checkpoint is due after this time, above 0.
+        epochs: And after every so many epochs, 1 or more.
     """
 
     def __init__(
         self,
-        interval: CheckpointInterval,
-        agreement: Agreement,
+        agreement: RankAgreement,
         note: SignalNote,
-        stop_asked: Callable[[], bool],
+        stop: StopFile | None,
+        writer: CheckpointWriter,
         save: Callable[[], None],
-        writing: Writing,
-        keeps_time: bool,
+        *,
+        seconds: float,
+        epochs: int,
     ) -> None:
-        self._interval = interval
         self._agreement = agreement
         self._note = note
-        self._stop_asked = stop_asked
+        self._stop = stop
+        self._writer = writer
         self._save = save
-        self._writing = writing
-        self._keeps_time = keeps_time
+        self._seconds = seconds
+        self._epochs = epochs
         self._saved = time.monotonic()
 
     def step_begins(self) -> None:
@@ -97,28 +69,29 @@ class CheckpointCoordinator:
             Interrupted: A rank was asked to stop. The checkpoint is there.
             RunError: A checkpoint could not be written.
         """
-        self._writing.check()
+        self._writer.check()
         vote = self._agreement.result()
         if vote == GO_ON:
             return
         self._save_now()
         if vote >= STOP:
-            self._writing.finish()
+            self._writer.finish()
             asked = signal.Signals(vote - STOP).name if vote > STOP else "its stop file"
             raise Interrupted(f"the run was ended by {asked}; it can be continued")
 
     def epoch_ends(self, epoch: int) -> None:
         """After the evaluation of every epoch, counted from 1, but the last one's."""
-        if epoch % self._interval.epochs == 0:
+        if epoch % self._epochs == 0:
             self._save_now()
 
     def _vote(self) -> int:
         if self._note.number is not None:
             return STOP + self._note.number
-        if self._stop_asked():
+        if self._stop is None:
+            return GO_ON
+        if self._stop.is_there():
             return STOP
-        due = time.monotonic() - self._saved >= self._interval.seconds
-        return SAVE if due and self._keeps_time else GO_ON
+        return SAVE if time.monotonic() - self._saved >= self._seconds else GO_ON
 
     def _save_now(self) -> None:
         self._save()

@@ -19,19 +19,17 @@ from hvdtrain.runs.names import SNAPSHOTS_FOLDER
 from hvdtrain.train.checkpoint.archive import (
     Checkpoint,
     DamagedError,
-    RankState,
-    RunState,
     find_snapshots,
     read_checkpoint,
 )
-from hvdtrain.train.clock import ClockState
 from hvdtrain.train.data.dataset import discover
-from hvdtrain.train.open_run import open_run
+from hvdtrain.train.open_run import OpenRun, open_run
 from hvdtrain.train.options import CollapseOptions
 from hvdtrain.train.process.context import RankContext
 from hvdtrain.train.process.world import World, bcast_from_root
-from hvdtrain.train.run import carry_out
-from hvdtrain.train.session import Opened
+from hvdtrain.train.recorder import open_recorder
+from hvdtrain.train.run import Run
+from hvdtrain.train.state import RankState, first_state
 
 
 def run_collapses(options: CollapseOptions, context: RankContext) -> None:
@@ -44,7 +42,9 @@ def run_collapses(options: CollapseOptions, context: RankContext) -> None:
     """
     for number in bcast_from_root(lambda: find_numbers(options), context.world):
         one = msgspec.structs.replace(options, snapshot=number)
-        carry_out(context, options, functools.partial(begin_collapse, one, context.world))
+        recorder = open_recorder(context, functools.partial(begin_collapse, one, context.world))
+        with recorder.recording() as note:
+            Run(recorder, options, note).train()
 
 
 def find_numbers(options: CollapseOptions) -> list[int]:
@@ -79,7 +79,7 @@ def _collapse_id(run: Path, number: int) -> str:
     return f"{run.resolve().name}-collapse-{number}"
 
 
-def begin_collapse(options: CollapseOptions, world: World) -> Opened:
+def begin_collapse(options: CollapseOptions, world: World) -> OpenRun:
     """The plan and folder of one collapse, and the state that it begins with or goes on from."""
     assert options.snapshot is not None
     snapshot = _read_snapshot(options.run, options.snapshot)
@@ -91,10 +91,8 @@ def begin_collapse(options: CollapseOptions, world: World) -> Opened:
         )
     run_id = options.run_id or _collapse_id(options.run, options.snapshot)
     require_name("--run-id", run_id)
-    folder, checkpoint, lock = open_run(
-        options.run.resolve().parent, run_id, plan, allow_change=None
-    )
-    return Opened(plan, folder, checkpoint or _first_state(snapshot, plan), lock)
+    opened = open_run(options.run.resolve().parent, run_id, plan, allow_change=None)
+    return opened._replace(checkpoint=opened.checkpoint or _first_state(snapshot, plan))
 
 
 def _read_snapshot(run: Path, number: int) -> Checkpoint:
@@ -127,19 +125,8 @@ def _make_plan(options: CollapseOptions, snapshot: Checkpoint) -> RunPlan:
 
 def _first_state(snapshot: Checkpoint, plan: RunPlan) -> Checkpoint:
     """The snapshot as the beginning of a run: weights and slots are kept, times and results not."""
-    state = RunState(
-        plan=plan,
-        step=snapshot.state.step,
-        epochs=(),
-        losses=(),
-        epoch_seconds=0.0,
-        training_seconds=0.0,
-        run_seconds=0.0,
-        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        resumed_at=(),
-        names=snapshot.state.names,
-        ranks=tuple(
-            RankState(clock=ClockState(), corrupt=rank.corrupt) for rank in snapshot.state.ranks
-        ),
-    )
-    return Checkpoint(state, snapshot.arrays, snapshot.own)
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    state = first_state(plan, started)
+    state.names = snapshot.state.names
+    state.ranks = tuple(RankState(corrupt=rank.corrupt) for rank in snapshot.state.ranks)
+    return Checkpoint(state, snapshot.replicated, snapshot.per_rank)

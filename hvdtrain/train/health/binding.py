@@ -22,7 +22,7 @@ from hvdtrain.train.health.binding_rules import (
     judge_settings,
     sort_threads,
 )
-from hvdtrain.train.process.pinning import allowed_cpus, count_masks, thread_ids
+from hvdtrain.train.process.pinning import LoaderThreads, allowed_cpus, count_masks, thread_ids
 from hvdtrain.train.process.world import World, allgather
 from hvdtrain.units import format_cpu_list, parse_cpu_list
 
@@ -82,6 +82,33 @@ def attest(
     ]
     shared = find_shared([working for _, _, working in answers])
     return Attestation(tuple(place for place, _, _ in answers), _faults([*shared, *said]))
+
+
+def gather_placement(
+    world: World,
+    cores: RankCores | None,
+    communication: frozenset[int],
+    loaders: LoaderThreads,
+) -> tuple[RankPlacement, ...]:
+    """Where every rank's threads may run, by the kernel's word. Collective.
+
+    Args:
+        world: All ranks.
+        cores: This rank's entry in the core map; None: there is no map.
+        communication: Threads that MPI and Horovod have started.
+        loaders: Those that have loaded data.
+    """
+    if cores is not None:
+        return attest(world, cores, communication, loaders.cpus).placement
+    compute = thread_ids() - communication - loaders.alive
+    own = RankPlacement(
+        rank=world.rank,
+        host=world.hosts[world.rank],
+        compute=format_cpu_list(allowed_cpus(compute)),
+        communication=format_cpu_list(allowed_cpus(communication)),
+        data=format_cpu_list(loaders.cpus),
+    )
+    return tuple(allgather(own))
 
 
 def require_attested(attestation: Attestation) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -12,7 +12,7 @@ from hvdtrain.train.optim.lamb import Lamb
 from hvdtrain.train.optim.lars import Lars
 from hvdtrain.train.optim.sgd import MomentumSGD
 
-__all__ = ["MomentumSGD", "Optimizer", "make_optimizer"]
+__all__ = ["OPTIMIZERS", "MomentumSGD", "Optimizer", "make_optimizer"]
 
 
 class Optimizer(Protocol):
@@ -41,6 +41,16 @@ class Optimizer(Protocol):
         """
 
 
+Builder = Callable[[Sequence[tf.Variable], Any], Optimizer]
+
+OPTIMIZERS: Mapping[type[OptimizerSpec], Builder] = {
+    SgdSpec: MomentumSGD,
+    LarsSpec: Lars,
+    LambSpec: Lamb,
+}
+"""What builds the optimizer of each spec, from the variables that it changes and the spec."""
+
+
 def make_optimizer(spec: OptimizerSpec, variables: Sequence[tf.Variable]) -> Optimizer:
     """The optimizer of a recipe.
 
@@ -48,10 +58,4 @@ def make_optimizer(spec: OptimizerSpec, variables: Sequence[tf.Variable]) -> Opt
         spec: Which one, and its constants.
         variables: What it changes.
     """
-    match spec:
-        case SgdSpec():
-            return MomentumSGD(variables, spec)
-        case LarsSpec():
-            return Lars(variables, spec)
-        case LambSpec():
-            return Lamb(variables, spec)
+    return OPTIMIZERS[type(spec)](variables, spec)

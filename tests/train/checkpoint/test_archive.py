@@ -30,10 +30,10 @@ def test_comes_back_bit_for_bit(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "checkpoints", written)
     read = read_checkpoint(path)
     assert read.state == written.state
-    for before, after in zip(written.arrays, read.arrays, strict=True):
+    for before, after in zip(written.replicated, read.replicated, strict=True):
         assert (before.dtype, before.shape) == (after.dtype, after.shape)
         assert before.tobytes() == after.tobytes()
-    assert np.array_equal(read.own, written.own)
+    assert np.array_equal(read.per_rank, written.per_rank)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -93,7 +93,7 @@ def test_no_damage_changes_what_is_read(
         return
     # What is left are bytes that mean nothing, such as the time of a member.
     assert read.state == sample_checkpoint().state
-    assert read.own.tobytes() == sample_checkpoint().own.tobytes()
+    assert read.per_rank.tobytes() == sample_checkpoint().per_rank.tobytes()
 
 
 def test_an_archive_that_lies_is_seen(tmp_path: Path) -> None:

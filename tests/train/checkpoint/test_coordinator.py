@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -16,7 +17,6 @@ from hvdtrain.train.checkpoint.coordinator import (
     SAVE,
     STOP,
     CheckpointCoordinator,
-    CheckpointInterval,
 )
 from hvdtrain.train.checkpoint.interrupt import (
     SIGNALS,
@@ -50,11 +50,20 @@ class Run:
         self.write: Callable[[], None] | None = None
         self.note = SignalNote()
         self.ranks = OtherRanks(others)
-        interval = CheckpointInterval(seconds, 2)
         self.writer = CheckpointWriter()
         self.coordinator = CheckpointCoordinator(
-            interval, self.ranks, self.note, lambda: self.stop, self.save, self.writer, first
+            cast(Any, self.ranks),
+            self.note,
+            cast(Any, self) if first else None,
+            self.writer,
+            self.save,
+            seconds=seconds,
+            epochs=2,
         )
+
+    def is_there(self) -> bool:
+        """As the stop file would say it."""
+        return self.stop
 
     def save(self) -> None:
         self.saved += 1

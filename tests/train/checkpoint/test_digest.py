@@ -48,13 +48,14 @@ def test_every_bit_and_the_order_count() -> None:
 
 # The second rank's weights change by themselves, just before its second checkpoint.
 BIT_FLIP = """
-from hvdtrain.train.checkpoint.resume import RunMemory
-save = RunMemory.save
-def flip(self, journey, **rest):
-    if self.world.rank == 1 and journey.step == 4:
-        self.shared[0].assign(self.shared[0] * (1 + 2**-23))
-    save(self, journey, **rest)
-RunMemory.save = flip
+from hvdtrain.train.run import Run
+save = Run.save
+def flip(self):
+    if self.world.rank == 1 and self.state.step == 4:
+        weights = self.trainer.replicated[0]
+        weights.assign(weights * (1 + 2**-23))
+    save(self)
+Run.save = flip
 from hvdtrain.cli.main import main
 main()
 """

@@ -91,7 +91,7 @@ def read_snapshots(folder: Path) -> list[tuple[int, int, list[bytes]]]:
     assert len(list((folder / "snapshots").iterdir())) == len(found) == len(PHASES)
     snapshots = {number: read_checkpoint(path) for number, path in found.items()}
     return [
-        (number, each.state.step, [array.tobytes() for array in (*each.arrays, each.own)])
+        (number, each.state.step, [array.tobytes() for array in (*each.replicated, each.per_rank)])
         for number, each in snapshots.items()
     ]
 

@@ -74,20 +74,21 @@ def test_a_collapse_begins_with_the_snapshot_and_nothing_of_its_times(
     assert checkpoint is not None
     state, kept = checkpoint.state, snapshot(2)
     assert state.step == plan.first_step == kept.state.step
-    assert (state.epochs, state.losses, state.run_seconds, state.resumed_at) == ((), (), 0.0, ())
-    assert [rank.clock.steps for rank in state.ranks] == [0, 0]
+    assert (state.epochs, state.losses, state.run_seconds, state.resumed_at) == ([], [], 0.0, ())
+    assert [rank.times.steps for rank in state.ranks] == [0, 0]
     assert [rank.corrupt for rank in state.ranks] == [(0,), (1,)]
-    for one, other in zip(checkpoint.arrays, kept.arrays, strict=True):
+    for one, other in zip(checkpoint.replicated, kept.replicated, strict=True):
         assert np.array_equal(one, other)
-    assert np.array_equal(checkpoint.own, kept.own)
+    assert np.array_equal(checkpoint.per_rank, kept.per_rank)
 
 
 def test_a_collapse_goes_on_from_its_own_checkpoint(options: CollapseOptions) -> None:
     two = msgspec.structs.replace(options, snapshot=2)
     plan, folder, first = begin(two)
     assert first is not None
-    further = msgspec.structs.replace(first.state, step=plan.first_step + 3, losses=(1.0,) * 3)
-    write_checkpoint(folder.path / CHECKPOINTS_FOLDER, Checkpoint(further, first.arrays, first.own))
+    further = msgspec.structs.replace(first.state, step=plan.first_step + 3, losses=[1.0] * 3)
+    saved = Checkpoint(further, first.replicated, first.per_rank)
+    write_checkpoint(folder.path / CHECKPOINTS_FOLDER, saved)
     again, _, checkpoint = begin(two)
     assert again == plan
     assert checkpoint is not None

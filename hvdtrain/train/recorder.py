@@ -1,0 +1,165 @@
+"""What is known of a run while it goes on, so that whatever happens a record can be made of it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from hvdtrain.errors import HvdtrainError, RunError
+from hvdtrain.runs.folder import RunFolder
+from hvdtrain.runs.job_identity import job_name_of
+from hvdtrain.runs.lock import RunLock
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER
+from hvdtrain.runs.record import RankPlacement, Record, Status
+from hvdtrain.train.checkpoint.archive import Checkpoint, remove_checkpoints
+from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote, signals_noted
+from hvdtrain.train.health.divergence import DivergedError
+from hvdtrain.train.metrics import WRITE_SECONDS
+from hvdtrain.train.open_run import OpenRun
+from hvdtrain.train.process.context import RankContext
+from hvdtrain.train.process.world import World, bcast_from_root
+from hvdtrain.train.state import StepTimes, TrainingState, first_state
+
+
+@dataclass
+class RunRecorder:
+    """One rank's view of a run, from its folder to its record. From `open_recorder`.
+
+    Attributes:
+        context: This rank among all.
+        folder: Of the run.
+        state: How far the run has come.
+        lock: The right to write to the folder, on rank 0.
+        begin: When the run began, by the clock of `time.monotonic`; pauses are left out.
+        checkpoint: On rank 0 what the run goes on from, until it has done so.
+        placement: Where the threads of every rank were.
+        allreduce_share: Share of an update that waited for the reduction, mean over the ranks.
+        rank_seconds: Seconds of an update of every rank before its reduction.
+        corrupt_images: Training images that could not be decoded.
+        weights_sha256: Of the final weights.
+    """
+
+    context: RankContext
+    folder: RunFolder
+    state: TrainingState
+    lock: RunLock | None
+    begin: float
+    checkpoint: Checkpoint | None
+    placement: tuple[RankPlacement, ...] = ()
+    allreduce_share: float | None = None
+    rank_seconds: tuple[float, ...] = ()
+    corrupt_images: int = 0
+    weights_sha256: str | None = None
+
+    @property
+    def times(self) -> StepTimes:
+        """Of this rank's updates."""
+        return self.state.ranks[self.context.world.rank].times
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run until now."""
+        return time.monotonic() - self.begin
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[SignalNote]:
+        """Inside, the run is carried out, and signals are noted.
+
+        It ends with a record, unless it was interrupted.
+        """
+        world = self.context.world
+        try:
+            # Not before: where ranks wait for each other in MPI, a noted signal would end nobody.
+            with signals_noted(speaks=world.is_first) as note:
+                yield note
+        except Interrupted:
+            self._release()
+            raise
+        except BaseException as error:
+            # Where the record cannot be written either, what failed first is what matters.
+            with contextlib.suppress(RunError):
+                self.folder.close(self._make_record(*verdict(error, world)))
+            self._release()
+            if not world.is_first:
+                # The caller ends all ranks, and rank 0 may have metrics that are not yet written.
+                time.sleep(WRITE_SECONDS + 1)
+            raise
+        if world.is_first:
+            self.folder.close(self._make_record("completed", None))
+            remove_checkpoints(self.folder.path / CHECKPOINTS_FOLDER)
+            self._release()
+
+    def _release(self) -> None:
+        """Let another job work on the run."""
+        if self.lock is not None:
+            self.lock.release()
+
+    def _make_record(self, status: Status, failure: str | None) -> Record:
+        """The record of a run that has ended; `failure` says why it is not completed."""
+        state, plan, world = self.state, self.state.plan, self.context.world
+        seconds_per_step = self.times.mean_seconds
+        return Record(
+            run_id=self.folder.path.name,
+            kind="synthetic" if plan.source.kind == "synthetic" else "measured",
+            status=status,
+            started=state.started,
+            seconds=self.seconds,
+            plan=plan,
+            versions=self.context.versions,
+            git_commit=self.context.git_commit,
+            hosts=tuple(dict.fromkeys(world.hosts)),
+            slurm_job_id=job_name_of(os.environ),
+            reduction=world.reduction,
+            placement=self.placement,
+            steps=self.times.steps,
+            images_per_second=plan.global_batch / seconds_per_step if seconds_per_step else None,
+            seconds_per_step=seconds_per_step,
+            allreduce_share=self.allreduce_share,
+            epochs=tuple(state.epochs),
+            rank_seconds=self.rank_seconds,
+            corrupt_images=self.corrupt_images,
+            resumed_at=state.resumed_at,
+            weights_sha256=self.weights_sha256,
+            failure=failure,
+        )
+
+
+def open_recorder(context: RankContext, open_first: Callable[[], OpenRun]) -> RunRecorder:
+    """Agree on the run that rank 0 makes or finds with `open_first`. Collective.
+
+    Raises:
+        InputError: As `open_first` says.
+        RunError: Likewise.
+    """
+    begin = time.monotonic()
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    opened: OpenRun | None = None
+
+    def open_here() -> tuple[RunFolder, TrainingState]:
+        nonlocal opened
+        opened = open_first()
+        checkpoint = opened.checkpoint
+        return opened.folder, checkpoint.state if checkpoint else first_state(opened.plan, started)
+
+    folder, state = bcast_from_root(open_here, context.world)
+    # At its first step a run with an origin begins: it has a state, and is not continued.
+    if state.step > state.plan.first_step:
+        state.resumed_at = (*state.resumed_at, state.step)
+    lock, checkpoint = (opened.lock, opened.checkpoint) if opened else (None, None)
+    return RunRecorder(context, folder, state, lock, begin - state.run_seconds, checkpoint)
+
+
+def verdict(error: BaseException, world: World) -> tuple[Status, str]:
+    """How the run ended, and why, in the words of the rank that says it."""
+    where = f"rank {world.rank} on {world.hosts[world.rank]}"
+    match error:
+        case DivergedError():
+            return "diverged", error.message
+        case HvdtrainError():
+            return "failed", f"{where}: {error}"
+        case _:
+            return "failed", f"{where}: {type(error).__name__}: {error}"
