@@ -34,7 +34,7 @@ $(GROUPS): setup
 	.venv/bin/python -m pytest -m "$(strip $(MARKS))" $(ARGS)
 
 torture: setup  ## kill and continue a run at 200 random moments: about 25 minutes
-	HVDTRAIN_KILLS=200 .venv/bin/python -m pytest tests/train/test_resume.py -k kills $(ARGS)
+	HVDTRAIN_KILLS=200 .venv/bin/python -m pytest tests/train/checkpoint/test_resume.py -k kills $(ARGS)
 
 study: setup  ## recipes against each other on a small data set: about 90 minutes
 	.venv/bin/python -m scripts.study --data "$(DATA)" --results results/study

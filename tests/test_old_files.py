@@ -169,14 +169,14 @@ def test_a_checkpoint_and_a_snapshot() -> None:
     assert state.epochs[0].training_loss == 0.6063411474227905
     assert (len(state.names), state.names[0]) == (76, "stem_conv/kernel:0")
     assert state.names[-1] == "logits/bias/momentum:0"
-    assert checkpoint.arrays[0].ravel()[0] == pytest.approx(0.04647381)
-    assert checkpoint.arrays[-1][0] == pytest.approx(-0.12269697)
-    assert checkpoint.own.shape == (2, 672)
-    assert checkpoint.own[:, 0].tolist() == pytest.approx([-0.01615447, -0.00456794], rel=1e-5)
+    assert checkpoint.replicated[0].ravel()[0] == pytest.approx(0.04647381)
+    assert checkpoint.replicated[-1][0] == pytest.approx(-0.12269697)
+    assert checkpoint.per_rank.shape == (2, 672)
+    assert checkpoint.per_rank[:, 0].tolist() == pytest.approx([-0.01615447, -0.00456794], rel=1e-5)
 
     ((number, path),) = find_snapshots(RESULTS / "interrupted" / "snapshots").items()
     snapshot = read_checkpoint(path)
-    assert (number, snapshot.state.step, len(snapshot.own)) == (1, 10, 1)
+    assert (number, snapshot.state.step, len(snapshot.per_rank)) == (1, 10, 1)
     assert snapshot.state.evaluation is not None
     assert snapshot.state.evaluation.loss == 0.5984814465045929
     assert snapshot.state.plan == state.plan

@@ -21,7 +21,7 @@ class MetricsLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         seconds: Since the training started.
         learning_rate: Of the last update.
         loss: Training loss of the last update, mean over the ranks; None on an evaluation.
-        step_seconds: Of the last update.
+        step_seconds: Of the last update, from its start to the start of the next.
         allreduce_seconds: The part of it that waited for the reduction, on rank 0.
         gradient_norm: L2 norm of the mean gradients of the last update, before clipping and decay;
             None on an evaluation, and in runs from before it was measured.

@@ -30,8 +30,8 @@ class Straggler(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     Attributes:
         rank: Rank.
         host: Name of its node.
-        seconds: From the beginning of an update to this rank's last gradient, mean over the
-            updates of the epoch: waiting for data and computing, without the reduction.
+        seconds: Of an update, from its start to the start of the next, without its wait for the
+            reduction, mean over the epoch: waiting for data, computing, and all else it does.
         ratio: These seconds divided by the median of the other ranks'.
     """
 
@@ -47,7 +47,8 @@ class EpochResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     Attributes:
         epoch: Counted from 1.
         steps: Updates made.
-        seconds: Wall time of training, without the evaluation.
+        seconds: Of its updates, each from its start to the start of the next: the wall time of
+            training, without evaluations, snapshots, and what is saved after the last update.
         training_loss: Mean over the steps and the ranks, in nats.
         learning_rate: Rate of the last step.
         evaluation: None when none was made.
@@ -118,13 +119,13 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         steps: Updates made.
         images_per_second: Of all ranks together, over the steps after the first two of each start;
             None when there were none.
-        seconds_per_step: Mean over the same steps.
+        seconds_per_step: Mean over the same steps, each from its start to the start of the next.
         allreduce_share: Share of a step between the last local gradient and the last reduced
             one, mean over the same steps and the ranks.
         epochs: Results of each epoch.
-        rank_seconds: Seconds of an update of every rank before its reduction, in order of rank:
-            mean of the means of the epochs since the run was last started. Empty when not timed,
-            and of a run that is not completed.
+        rank_seconds: Seconds of an update of every rank without its wait for the reduction, in
+            order of rank: mean of the means of the epochs since the run was last started. Empty
+            when not timed, and of a run that is not completed.
         corrupt_images: Training images that could not be decoded; others took their places.
         resumed_at: Steps at which the run was continued from a checkpoint. `seconds` and all times
             leave out what was done after that checkpoint and had to be done again.

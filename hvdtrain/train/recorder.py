@@ -38,7 +38,7 @@ class RunRecorder:
         checkpoint: On rank 0 what the run goes on from, until it has done so.
         placement: Where the threads of every rank were.
         allreduce_share: Share of an update that waited for the reduction, mean over the ranks.
-        rank_seconds: Seconds of an update of every rank before its reduction.
+        rank_seconds: Seconds of an update of every rank without its wait for the reduction.
         corrupt_images: Training images that could not be decoded.
         weights_sha256: Of the final weights.
     """

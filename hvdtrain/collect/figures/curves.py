@@ -69,7 +69,7 @@ def make_rank_figure(rank_seconds: Sequence[float], limit: int) -> Figure:
     series = Series(label="", points=thin(points, limit), style="marks", colour=0)
     return Figure(
         title="Time of each rank",
-        description=f"Seconds of an update before its reduction: {_range(points, 's')}",
+        description=f"Seconds of an update without the wait for others: {_range(points, 's')}",
         x_label="rank",
         panels=(Panel(y_label="seconds", series=(series,), from_zero=True),),
     )
@@ -124,7 +124,8 @@ def _between_steps(
 ) -> tuple[tuple[Point, ...], tuple[Point, ...]]:
     """Evaluations and pauses, as beginnings and lengths.
 
-    Nothing is logged when a checkpoint is written: it is what keeps the next step waiting.
+    Nothing is logged when a checkpoint is written between two epochs: it is what keeps the next
+    step waiting. One that is written within an epoch is part of a step.
     """
     lines = sorted([*metrics.steps, *metrics.evaluations], key=lambda line: line.seconds)
     evaluations: list[Point] = []

@@ -11,7 +11,7 @@ from hvdtrain.train.process.world import World, allgather
 
 
 class StragglerWatch:
-    """Compares the ranks' times before the reduction.
+    """Compares the ranks' times without their waits for the reduction.
 
     Args:
         world: All ranks, with their hosts.
@@ -28,7 +28,7 @@ class StragglerWatch:
         """The stragglers, slowest first. Collective.
 
         Args:
-            compute_seconds: This rank's mean seconds of an update before its reduction; None
+            compute_seconds: This rank's mean seconds of an update without its wait; None
                 on every rank when no update counts.
         """
         seconds = allgather(compute_seconds)
@@ -41,7 +41,7 @@ class StragglerWatch:
                 self._named.add(straggler.rank)
                 self._say(
                     f"rank {straggler.rank} on {straggler.host} is slow: the others wait for it. "
-                    f"It takes {straggler.seconds:.3g} s before the reduction of an update, "
+                    f"An update takes it {straggler.seconds:.3g} s without its wait for others, "
                     f"{straggler.ratio:.2f} times the median of the others"
                 )
         return found

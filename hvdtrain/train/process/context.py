@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from hvdtrain.plan.machine.core_map import RankCores
@@ -37,8 +38,12 @@ class RankContext:
 
     @property
     def loader_threads(self) -> int:
-        """Threads that decode images."""
-        return max(1, len(self.data_cpus))
+        """Threads that decode images: without a core map this rank's share of its node."""
+        if self.cores:
+            return len(self.data_cpus)
+        neighbours = self.world.hosts.count(self.world.hosts[self.world.rank])
+        share = (os.cpu_count() or 1) // neighbours
+        return max(1, min(share, len(os.sched_getaffinity(0))))
 
 
 def make_rank_context(launch: Launch, cores: RankCores | None, itex: str | None) -> RankContext:

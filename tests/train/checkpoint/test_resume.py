@@ -16,9 +16,9 @@ from PIL import Image
 
 from hvdtrain.files.decode import load_json
 from hvdtrain.runs.lock import take_lock
-from hvdtrain.runs.names import METRICS_FILE, OWNER_FILE, RECORD_FILE
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER, METRICS_FILE, OWNER_FILE, RECORD_FILE
 from hvdtrain.runs.record import Record
-from hvdtrain.train.checkpoint.archive import find_snapshots, read_checkpoint
+from hvdtrain.train.checkpoint.archive import find_snapshots, read_checkpoint, read_newest
 from tests.ranks import find_ranks, run_ranks, start_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(300)]
@@ -38,6 +38,13 @@ RECIPE = (
     for name, steps in PHASES.items()
 )
 OFTEN = ("--checkpoint-minutes", "0.0001")
+# Who waits for a certain step wants to see it when it is made.
+AT_ONCE = """
+from hvdtrain.train import metrics
+metrics.WRITE_SECONDS = 0.01
+from hvdtrain.cli.main import main
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +61,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train_words(images: Path, results: Path, *more: str, run_id: str = "run") -> list[str]:
-    words = ["-m", "hvdtrain", "train", "--model", "small", "--image-size", "8"]
+def train_words(
+    images: Path,
+    results: Path,
+    *more: str,
+    run_id: str = "run",
+    program: tuple[str, str] = ("-m", "hvdtrain"),
+) -> list[str]:
+    words = [*program, "train", "--model", "small", "--image-size", "8"]
     words += ["--rank-batch", "4", "--steps", str(STEPS), "--data", str(images)]
     words += ["--recipe", str(images / "cycles.toml")]
     return [*words, "--results", str(results), "--run-id", run_id, *more]
@@ -178,23 +191,47 @@ def test_kills_at_random_moments_change_nothing(
     assert_same(tmp_path / f"run{runs}", undisturbed)
 
 
+def stop_at(
+    steps: int, number: signal.Signals, words: list[str], results: Path, ranks: int = 2
+) -> None:
+    """Start a run and send one rank a signal after some steps; all end in order."""
+    running = start_ranks(words, results / "out", ranks=ranks)
+    wait_for_steps(results / "run", running, steps)
+    (second,) = find_ranks(str(results), rank=1)
+    os.kill(second, number)
+    running.communicate(timeout=60)
+    said = (results / "out" / "0.err").read_text()
+    assert running.returncode == 85, said
+    assert number.name in said
+    assert not (results / "run" / RECORD_FILE).exists()
+    lines = (results / "run" / METRICS_FILE).read_text().splitlines()
+    newest, _ = read_newest(results / "run" / CHECKPOINTS_FOLDER)
+    assert newest is not None
+    assert max(json.loads(line)["step"] for line in lines) == newest.state.step
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_signal_to_one_rank_stops_all_in_the_same_step(
     number: signal.Signals, images: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
-    words = train_words(images, tmp_path)
-    running = start_ranks(words, tmp_path / "out")
-    wait_for_steps(tmp_path / "run", running, 20)
-    (second,) = find_ranks(str(tmp_path), rank=1)
-    os.kill(second, number)
-    running.communicate(timeout=60)
-    said = (tmp_path / "out" / "0.err").read_text()
-    assert running.returncode == 85, said
-    assert number.name in said
-    assert not (tmp_path / "run" / RECORD_FILE).exists()
+    words = train_words(images, tmp_path, program=("-c", AT_ONCE))
+    stop_at(20, number, words, tmp_path)
     run_ranks(words, tmp_path / "out")
     assert_same(tmp_path / "run", undisturbed)
     assert len(read_record(tmp_path).resumed_at) == 1
+
+
+def test_three_ranks_whose_sums_depend_on_the_order_go_on_as_well(
+    images: Path, tmp_path: Path
+) -> None:
+    for name, stops in (("whole", False), ("stopped", True)):
+        results = tmp_path / name
+        words = train_words(images, results, program=("-c", AT_ONCE))
+        if stops:
+            stop_at(15, signal.SIGTERM, words, results, ranks=3)
+        run_ranks(words, results / "out", ranks=3)
+    assert_same(tmp_path / "stopped" / "run", tmp_path / "whole" / "run")
+    assert len(read_record(tmp_path / "stopped").resumed_at) == 1
 
 
 def test_a_checkpoint_that_cannot_be_written_fails_the_run_which_then_goes_on(

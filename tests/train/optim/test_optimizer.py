@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -29,7 +29,7 @@ from tests.train.trajectory import (
 
 tf = pytest.importorskip("tensorflow")
 from hvdtrain.train.models.network import make_model  # noqa: E402
-from hvdtrain.train.optim.optimizer import make_optimizer  # noqa: E402
+from hvdtrain.train.optim.optimizer import OPTIMIZERS, make_optimizer  # noqa: E402
 
 pytestmark = pytest.mark.tf
 
@@ -248,6 +248,10 @@ def test_lamb_without_its_ratio_is_adamw(monkeypatch: pytest.MonkeyPatch) -> Non
         adamw.apply_gradients([(tf.constant(slope), others)])
     # Keras rounds 0.999 to float32, which leaves five digits of 1 - 0.999.
     np.testing.assert_allclose(ours.numpy(), others.numpy(), atol=2e-5)
+
+
+def test_every_spec_of_a_recipe_is_built() -> None:
+    assert set(OPTIMIZERS) == set(get_args(OptimizerSpec)) == {type(spec) for spec in EVERY}
 
 
 @pytest.mark.parametrize("spec", EVERY, ids=NAMES)

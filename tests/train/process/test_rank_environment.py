@@ -7,7 +7,9 @@ import os
 import pytest
 
 from hvdtrain.errors import RunError
+from hvdtrain.plan.machine.environment import COMM_CPUS, COMPUTE_CPUS, DATA_CPUS, HOROVOD_CPUS
 from hvdtrain.train.process.rank_environment import Launch, abort_job, host_name, read_launch
+from hvdtrain.train.start import prepare_process
 
 
 @pytest.mark.parametrize(
@@ -107,3 +109,45 @@ def test_intels_mpirun_is_asked_to_end_the_job_and_no_other() -> None:
     os.close(writing)
     with os.fdopen(reading) as said:
         assert said.read() == "cmd=abort exitcode=1\n"
+
+
+ALONE = Launch("no launcher", 0, 1, 0)
+
+
+@pytest.fixture
+def without_horovod(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that says nothing of Horovod; it comes back after the test."""
+    monkeypatch.setattr(os, "environ", {k: v for k, v in os.environ.items() if "HOROVOD" not in k})
+    return monkeypatch
+
+
+def test_a_rank_sets_what_the_same_sums_need_where_nobody_has(
+    without_horovod: pytest.MonkeyPatch,
+) -> None:
+    del without_horovod
+    prepare_process(ALONE)
+    assert os.environ["HOROVOD_DISABLE_GROUP_FUSION"] == "1"
+    assert os.environ["HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"] == "300"
+    assert os.environ["HOROVOD_CYCLE_TIME"] == "10"
+
+
+def test_what_the_environment_says_of_horovod_stays(without_horovod: pytest.MonkeyPatch) -> None:
+    without_horovod.setitem(os.environ, "HOROVOD_CYCLE_TIME", "3.5")
+    without_horovod.setitem(os.environ, "HOROVOD_DISABLE_GROUP_FUSION", "0")
+    prepare_process(ALONE)
+    assert os.environ["HOROVOD_CYCLE_TIME"] == "3.5"
+    assert os.environ["HOROVOD_DISABLE_GROUP_FUSION"] == "0"
+
+
+def test_with_cores_of_its_own_communication_wakes_up_often(
+    without_horovod: pytest.MonkeyPatch,
+) -> None:
+    allowed = os.sched_getaffinity(0)
+    cpu = str(min(allowed))
+    for name in (COMPUTE_CPUS, COMM_CPUS, HOROVOD_CPUS, DATA_CPUS):
+        without_horovod.setitem(os.environ, name, cpu)
+    try:
+        prepare_process(ALONE)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert os.environ["HOROVOD_CYCLE_TIME"] == "1"
