@@ -142,8 +142,11 @@ def open_recorder(context: RankContext, open_first: Callable[[], OpenRun]) -> Ru
     def open_here() -> tuple[RunFolder, TrainingState]:
         nonlocal opened
         opened = open_first()
-        checkpoint = opened.checkpoint
-        return opened.folder, checkpoint.state if checkpoint else first_state(opened.plan, started)
+        plan, folder, checkpoint, _ = opened
+        state = checkpoint.state if checkpoint else first_state(plan, started)
+        # The data may have moved meanwhile.
+        state.plan = plan
+        return folder, state
 
     folder, state = bcast_from_root(open_here, context.world)
     # At its first step a run with an origin begins: it has a state, and is not continued.
