@@ -121,7 +121,9 @@ def test_a_run_cannot_be_taken_up_again_and_loses_nothing(disk: Disk) -> None:
 def test_the_last_checkpoint_stays(disk: Disk, leave: int) -> None:
     write_checkpoint(disk.path / "checkpoints", sample_checkpoint(5))
     disk.fill(leave)
-    checkpoint = dataclasses.replace(sample_checkpoint(9), own=np.zeros((2, 20_000), np.float32))
+    checkpoint = dataclasses.replace(
+        sample_checkpoint(9), per_rank=np.zeros((2, 20_000), np.float32)
+    )
     assert_full(lambda: write_checkpoint(disk.path / "checkpoints", checkpoint))
     assert left(disk.path / "checkpoints") == ["checkpoint-0000000005.npz"]
     newest, damaged = read_newest(disk.path / "checkpoints")

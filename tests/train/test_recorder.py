@@ -11,9 +11,9 @@ import pytest
 from hvdtrain.errors import RunError
 from hvdtrain.files.decode import load_json
 from hvdtrain.plan.method.run_plan import RunPlan
-from hvdtrain.runs.lock import OWNER_FILE
-from hvdtrain.runs.record import RECORD_FILE, Record
-from hvdtrain.train.checkpoint.archive import CHECKPOINTS_FOLDER, write_checkpoint
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER, OWNER_FILE, RECORD_FILE
+from hvdtrain.runs.record import Record
+from hvdtrain.train.checkpoint.archive import write_checkpoint
 from hvdtrain.train.checkpoint.interrupt import Interrupted
 from hvdtrain.train.health.divergence import DivergedError
 from hvdtrain.train.open_run import open_run

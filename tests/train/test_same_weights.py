@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hvdtrain.files.decode import load_json
-from hvdtrain.runs.record import RECORD_FILE, Record
+from hvdtrain.runs.names import RECORD_FILE
+from hvdtrain.runs.record import Record
 from tests.ranks import run_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(700)]

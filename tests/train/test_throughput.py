@@ -10,7 +10,8 @@ import pytest
 
 from hvdtrain.files.decode import load_json
 from hvdtrain.runs.metrics import read_metrics
-from hvdtrain.runs.record import RECORD_FILE, Record
+from hvdtrain.runs.names import RECORD_FILE
+from hvdtrain.runs.record import Record
 from tests.ranks import run_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(400)]
@@ -20,6 +21,8 @@ EPOCHS, STEPS, SLOW_SECONDS = 3, 50, 0.05
 # Something on rank 0 takes 50 ms, and a clock of our own stands at the ends of the epochs.
 SLOW = """
 import json, sys, time
+from hvdtrain.stack import ensure_stack
+ensure_stack()
 from hvdtrain.runs.folder import RunFolder
 from hvdtrain.train import progress
 from hvdtrain.train.run import Run

@@ -40,6 +40,8 @@ RECIPE = (
 OFTEN = ("--checkpoint-minutes", "0.0001")
 # Who waits for a certain step wants to see it when it is made.
 AT_ONCE = """
+from hvdtrain.stack import ensure_stack
+ensure_stack()
 from hvdtrain.train import metrics
 metrics.WRITE_SECONDS = 0.01
 from hvdtrain.cli.main import main
@@ -199,7 +201,7 @@ def stop_at(
     wait_for_steps(results / "run", running, steps)
     (second,) = find_ranks(str(results), rank=1)
     os.kill(second, number)
-    running.communicate(timeout=60)
+    running.communicate(timeout=100)
     said = (results / "out" / "0.err").read_text()
     assert running.returncode == 85, said
     assert number.name in said
@@ -221,6 +223,7 @@ def test_a_signal_to_one_rank_stops_all_in_the_same_step(
     assert len(read_record(tmp_path).resumed_at) == 1
 
 
+@pytest.mark.timeout(700)
 def test_three_ranks_whose_sums_depend_on_the_order_go_on_as_well(
     images: Path, tmp_path: Path
 ) -> None:
@@ -229,7 +232,7 @@ def test_three_ranks_whose_sums_depend_on_the_order_go_on_as_well(
         words = train_words(images, results, program=("-c", AT_ONCE))
         if stops:
             stop_at(15, signal.SIGTERM, words, results, ranks=3)
-        run_ranks(words, results / "out", ranks=3)
+        run_ranks(words, results / "out", ranks=3, timeout_seconds=250)
     assert_same(tmp_path / "stopped" / "run", tmp_path / "whole" / "run")
     assert len(read_record(tmp_path / "stopped").resumed_at) == 1
 
