@@ -7,11 +7,13 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-
-import tensorflow as tf
+from typing import TYPE_CHECKING
 
 from hvdtrain.runs.folder import RunFolder
 from hvdtrain.runs.metrics import MetricsLine
+
+if TYPE_CHECKING:
+    from hvdtrain.train.tensorboard import EventFiles
 
 WRITE_SECONDS = 2.0
 """Between two writes: on a shared file system one may take as long as a small update."""
@@ -100,16 +102,17 @@ def open_metrics(
     Raises:
         RunError: The last lines cannot be written, and nothing else has failed before.
     """
-    events = (
-        tf.summary.create_file_writer(str(folder.path / "tensorboard")) if tensorboard else None
-    )
+    events: EventFiles | None = None
+    if tensorboard:
+        # It imports TensorFlow, which nothing else here needs.
+        from hvdtrain.train.tensorboard import EventFiles
+
+        events = EventFiles(folder.path / "tensorboard")
 
     def write(lines: Sequence[MetricsLine]) -> None:
         folder.append(*lines)
         if events is not None:
-            with events.as_default():
-                for line in lines:
-                    _write_summaries(line)
+            events.write(lines)
 
     log = MetricsLog(write, WRITE_SECONDS, cpus)
     try:
@@ -124,19 +127,3 @@ def open_metrics(
     finally:
         if events is not None:
             events.close()
-
-
-def _write_summaries(line: MetricsLine) -> None:
-    values = {
-        "training/loss": line.loss,
-        "training/learning_rate": line.learning_rate,
-        "training/step_seconds": line.step_seconds,
-        "training/allreduce_seconds": line.allreduce_seconds,
-        "training/gradient_norm": line.gradient_norm,
-        "evaluation/top1": line.top1,
-        "evaluation/top5": line.top5,
-        "evaluation/loss": line.evaluation_loss,
-    }
-    for name, value in values.items():
-        if value is not None:
-            tf.summary.scalar(name, value, step=line.step)

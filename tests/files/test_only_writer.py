@@ -26,7 +26,7 @@ ALLOWED = {
     ("train/checkpoint/archive.py", "ZipFile"): "into the writer's file",
     ("train/checkpoint/archive.py", "open"): "a member of that",
     ("train/checkpoint/weights.py", "H5IOStore"): "in memory",
-    ("train/metrics.py", "create_file_writer"): "TensorBoard's own files, a copy of the metrics",
+    ("train/tensorboard.py", "create_file_writer"): "TensorBoard's own, a copy of the metrics",
     ("train/preflight/notes.py", "write_text"): "notes between ranks, gone with the preflight",
     ("train/preflight/notes.py", "replace"): "likewise",
     ("train/preflight/notes.py", "touch"): "likewise",

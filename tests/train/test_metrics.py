@@ -13,12 +13,8 @@ import pytest
 from hvdtrain.errors import RunError
 from hvdtrain.runs.folder import RunFolder
 from hvdtrain.runs.metrics import MetricsLine, read_metrics
-from tests.samples import sample_plan
-
-pytest.importorskip("tensorflow")
 from hvdtrain.train.metrics import MetricsLog, open_metrics
-
-pytestmark = pytest.mark.tf
+from tests.samples import sample_plan
 
 
 def line(step: int) -> MetricsLine:
@@ -93,6 +89,7 @@ def test_a_failed_write_is_raised_by_what_comes_next_and_nothing_is_written_behi
     assert len(calls) == 1
 
 
+@pytest.mark.tf
 @pytest.mark.parametrize("end", [None, RunError("diverged"), KeyboardInterrupt()])
 def test_all_lines_are_there_however_the_run_ends(
     end: BaseException | None, tmp_path: Path
