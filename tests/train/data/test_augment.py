@@ -17,6 +17,7 @@ from hvdtrain.train.data.augment import (  # noqa: E402
     frame_size,
     make_evaluation_image,
     make_training_image,
+    random_window,
 )
 
 pytestmark = pytest.mark.tf
@@ -125,6 +126,62 @@ def test_scale_and_aspect_stay_in_their_ranges_and_fill_them(size: int, smallest
     assert min(areas) < smallest + 0.15 and max(areas) > 0.75
     assert min(ratios) < 0.85 and max(ratios) > 1.2
     assert 15 <= sum(flips) <= 45
+
+
+def windows(height: int, width: int, size: int = 224, images: int = 60_000) -> Image:
+    """Windows of many examples: int32 [images, 4]."""
+
+    def draw_window(example: object) -> object:
+        return random_window(tf.constant([height, width, 3]), tf.stack([7, example]), size)
+
+    dataset = tf.data.Dataset.range(images).map(draw_window, num_parallel_calls=2).batch(images)
+    found: Image = next(iter(dataset)).numpy()
+    return found
+
+
+def mean_area(height: int, width: int, smallest: float) -> float:
+    """Mean share of the image, by integration over all areas and ratios of a draw that fits."""
+    share = np.linspace(smallest, 1, 2001)[:, np.newaxis]
+    ratio = np.linspace(3 / 4, 4 / 3, 2001)
+    wide = width / height
+    total, fitting = 0.0, 0.0
+    for turned in (ratio, 1 / ratio):
+        fits = share <= np.minimum(wide / turned, turned / wide)
+        total += float((share * fits).sum())
+        fitting += float(fits.sum())
+    return total / fitting
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "mean"),
+    [
+        (375, 500, 224, 0.432),
+        (500, 375, 224, 0.432),
+        (256, 256, 224, 0.477),
+        (256, 256, 64, 0.563),
+    ],
+)
+def test_the_area_of_windows_is_uniform(height: int, width: int, size: int, mean: float) -> None:
+    expected = mean_area(height, width, 0.25 if size <= 64 else 0.08)
+    assert expected == pytest.approx(mean, abs=0.001)
+    top, left, rows, columns = windows(height, width, size).T
+    assert (rows * columns).mean() / (height * width) == pytest.approx(expected, rel=0.01)
+    # Tall and wide windows are equally frequent where the image is square.
+    if height == width:
+        assert np.log(columns / rows).mean() == pytest.approx(0, abs=0.005)
+    # Any place in the image is as good as another.
+    for start, length, side in ((top, rows, height), (left, columns, width)):
+        room = side - length
+        assert start.min() == 0 and (start <= room).all() and (start == room).any()
+        assert (start[room > 0] / room[room > 0]).mean() == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 1000), (1000, 100)])
+def test_a_window_that_never_fits_is_the_square_in_the_middle(height: int, width: int) -> None:
+    found = windows(height, width, images=2000)
+    # A draw fits with a probability of 2.3 %, so ten of them fail with one of 79 %.
+    middle = (found[:, 2:] == 100).all(axis=1) & (found[:, :2].sum(axis=1) == 450)
+    assert middle.mean() == pytest.approx(0.79, abs=0.03)
 
 
 @pytest.mark.parametrize(("size", "frame"), [(224, 256), (32, None)])
