@@ -19,7 +19,9 @@ from hvdtrain.resources import resource_folder
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hvdtrain"
 
-GROUND = {"errors", "names", "outer_job", "processor", "resources", "stack", "units"}
+GROUND = {
+    *("errors", "names", "outer_job", "processor", "resources", "search_path", "stack", "units"),
+}
 # From the ground up. A part imports lower floors and itself, never what stands beside it.
 FLOORS: tuple[set[str], ...] = (
     GROUND,

@@ -101,7 +101,7 @@ def check_allreduce(backend: str) -> Check:
         words, environ = local_mpirun(2, read_mpi_family(environ), environ)
     except RunError as error:
         return Check(name, "fail", error.message, error.fix)
-    command = [*words, sys.executable, "-c", ALLREDUCE]
+    command = [*words, sys.executable, "-P", "-c", ALLREDUCE]
     answer = ask(command, environ, timeout_seconds=90)
     return judge_allreduce(name, answer, shutil.which("mpirun", path=environ["PATH"]) or "mpirun")
 
@@ -122,11 +122,13 @@ def judge_allreduce(name: str, answer: Answer, mpirun: str) -> Check:
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
     stack = stack_variables(Path(sys.prefix), os.environ)
-    return {**os.environ, **stack, **QUIET_VARIABLES, **more}
+    # The programs that are asked look for modules where hvdtrain does, and in that order.
+    folders = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return {**os.environ, **folders, **stack, **QUIET_VARIABLES, **more}
 
 
 def _ask_python(program: str) -> Answer:
-    return ask([sys.executable, "-c", program], _environment({}), timeout_seconds=90)
+    return ask([sys.executable, "-P", "-c", program], _environment({}), timeout_seconds=90)
 
 
 def ask(command: Sequence[str], environ: Mapping[str, str], timeout_seconds: float) -> Answer:
