@@ -15,14 +15,17 @@ import msgspec
 from hvdtrain.cli.completion import complete_job_file
 from hvdtrain.cli.options import option_group, systems_folder, systems_option
 from hvdtrain.cli.output import tell
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.struct_options import struct_options
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import load_toml
 from hvdtrain.files.fields import require_line
 from hvdtrain.files.option_words import field_names
+from hvdtrain.files.paths import expand_path
 from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
-from hvdtrain.plan.job.request import JobRequest, override_request
+from hvdtrain.plan.job.request import DATA_VARIABLE, JobRequest, override_request
 from hvdtrain.plan.machine.system import load_system
+from hvdtrain.plan.method.train_spec import expand_paths
 
 _WORDS = "hvdtrain.words"
 
@@ -61,7 +64,7 @@ _ONE_JOB = (
     click.option(
         "--job",
         "job_file",
-        type=click.Path(path_type=Path),
+        type=PathType(),
         shell_complete=complete_job_file,
         help="TOML file with these options; the command line overrides it.",
     ),
@@ -103,8 +106,12 @@ class Planner:
     options: dict[str, Any]
 
     def override(self, request: JobRequest) -> JobRequest:
-        """The request of a file, with the command line in its place where it says something."""
-        return override_request(request, self.options, self.settings, self.unset)
+        """The request of a file, with the command line in its place where it says something.
+
+        Raises:
+            InputError: A directive is given twice, or a variable is left in a path.
+        """
+        return expand_paths(override_request(request, self.options, self.settings, self.unset))
 
     def plan(self, request: JobRequest) -> JobPlan:
         """The plan of a request.
@@ -130,9 +137,10 @@ def make_planner(
         InputError: A path cannot go into a script, or the folder of system files is not there.
     """
     folder = systems_folder(systems_dir)
+    program = expand_path("--hvdtrain", hvdtrain) if hvdtrain else _own_path()
     origin = ScriptOrigin(
         command=shlex.join(["hvdtrain", ctx.command.name or "", *ctx.meta[_WORDS]]),
-        hvdtrain=require_line("--hvdtrain", hvdtrain or _own_path()),
+        hvdtrain=require_line("--hvdtrain", program),
         systems_folder=None if systems_dir is None else require_line("--systems-dir", str(folder)),
     )
     return Planner(origin, folder, settings, unset, options)
@@ -163,6 +171,15 @@ def with_whole_path(request: JobRequest) -> JobRequest:
             "a whole path, as the working folder has been removed",
             "change to a folder that exists",
         ) from None
+
+
+def with_data_note(plan: JobPlan) -> JobPlan:
+    """The plan, with a note when the folder of its data is not on this machine."""
+    data = plan.request.data or os.environ.get(DATA_VARIABLE)
+    if data is None or plan.request.is_synthetic or os.path.isdir(data):
+        return plan
+    note = f"there is no folder {data!r} on this machine; the nodes of the job must have it"
+    return msgspec.structs.replace(plan, notes=(*plan.notes, note))
 
 
 def explain(plan: JobPlan) -> None:

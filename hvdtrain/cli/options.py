@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.errors import InputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -27,7 +28,7 @@ def option_group(*options: Callable[[Any], Any]) -> Callable[[Function], Functio
 
 systems_option = click.option(
     "--systems-dir",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     envvar="HVDTRAIN_SYSTEMS",
     help="Folder of your own system files; they take precedence. "
     "Default: ~/.config/hvdtrain/systems.",

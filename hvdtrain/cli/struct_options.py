@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from hvdtrain.cli.completion import complete_recipe, complete_run, complete_system
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.files.option_words import as_word, option_name, ordered_fields
 
 # What a shell proposes, by the field.
@@ -130,5 +131,5 @@ def _click_type(kind: Any, limits: Mapping[str, Any]) -> click.ParamType[Any] | 
     if kind is float:
         return _NumberRange(**limits)
     if kind is Path:
-        return click.Path(path_type=Path)
+        return PathType()
     return None

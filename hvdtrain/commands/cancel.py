@@ -13,6 +13,7 @@ import msgspec
 
 from hvdtrain.cli.completion import complete_run
 from hvdtrain.cli.output import LateErrors, say
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.files.fields import require_name
 from hvdtrain.runs.folder import find_submission, write_submission
@@ -32,9 +33,7 @@ Example:
 @click.argument("names", nargs=-1, metavar="[RUN|JOB]...", shell_complete=complete_run)
 @click.option("--all", "everything", is_flag=True, help="The jobs of all runs in the folder.")
 @click.option("--yes", is_flag=True, help="Do not ask before --all.")
-@click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True
-)
+@click.option("--results", type=PathType(), default=Path("results"), show_default=True)
 def command(names: tuple[str, ...], everything: bool, yes: bool, results: Path) -> None:
     """Cancel all jobs of a run, those that wait behind it too; or single jobs by their ids.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from hvdtrain.cli.options import option_group
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.struct_options import make_struct, struct_options
 from hvdtrain.files.fields import require_name
 from hvdtrain.train.options import CollapseOptions, RunOptions
@@ -19,12 +19,12 @@ Example:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=PathType(exists=True, file_okay=False))
 @click.option("--snapshot", type=click.IntRange(1), help="Only this one. Default: all, in order.")
 @click.option("--epochs", type=float, help="Length. Default: what the recipe says; the paper's 3.")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help="Where the run's data are now. Default: where the run found them.",
 )
 @click.option(

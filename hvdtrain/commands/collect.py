@@ -9,6 +9,7 @@ import click
 
 from hvdtrain.cli.completion import complete_run
 from hvdtrain.cli.output import print_text, say
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.readable_runs import readable_ensembles, readable_runs, refuse_skipped
 from hvdtrain.cli.table_output import draw_tables, is_terminal, wide_option
 from hvdtrain.collect.mllog import MISSING, format_mllog
@@ -32,7 +33,7 @@ from hvdtrain.runs.store import Malformed, find_record
     "  hvdtrain collect results --table V\n"
     "  hvdtrain collect results --format csv --output table.csv"
 )
-@click.argument("results", default="results", type=click.Path(path_type=Path))
+@click.argument("results", default="results", type=PathType())
 @click.option(
     "--table",
     "number",
@@ -55,7 +56,7 @@ from hvdtrain.runs.store import Malformed, find_record
     "--compare",
     "second",
     metavar="RESULTS2",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help="A second folder of runs: what changed, job by job, and whether it is more than noise.",
 )
 @click.option(
@@ -75,7 +76,7 @@ from hvdtrain.runs.store import Malformed, find_record
 @wide_option
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=PathType(dir_okay=False),
     help="Write to this file instead of standard output.",
 )
 def command(

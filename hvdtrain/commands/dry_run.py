@@ -25,7 +25,7 @@ from hvdtrain.files.option_words import field_names, option_words
 from hvdtrain.machine import local_mpirun, read_mpi_family, read_topology
 from hvdtrain.plan.machine.core_map import CoreMap, make_core_map
 from hvdtrain.plan.machine.environment import make_settings
-from hvdtrain.plan.method.train_spec import TrainSpec
+from hvdtrain.plan.method.train_spec import TrainSpec, expand_paths
 from hvdtrain.processor import itex_may_load, read_processor_flags
 from hvdtrain.runs.names import RECORD_FILE
 from hvdtrain.runs.record import Record
@@ -91,7 +91,7 @@ def command(*, ranks: int | None, comm_cores: int, as_json: bool, **options: Any
 
 def _train_options(options: Mapping[str, Any], ranks: int) -> TrainOptions:
     """What the ranks are asked for; a dry run is short and small unless the user says otherwise."""
-    asked = make_struct(TrainOptions, options)
+    asked = expand_paths(make_struct(TrainOptions, options))
     whole = asked.steps is not None or asked.epochs is not None
     return msgspec.structs.replace(
         asked,

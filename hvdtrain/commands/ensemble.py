@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hvdtrain.cli.output import print_json, print_text, say
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.collect.tables.formats import format_tables
 from hvdtrain.collect.tables.table import Column, Table
 from hvdtrain.runs.ensemble import Ensemble, EnsembleRow
@@ -23,11 +24,11 @@ Example:
     metavar="RUN...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=PathType(exists=True, file_okay=False),
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help="Where the runs' data are now. Default: where the first run found them.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result instead of the table.")

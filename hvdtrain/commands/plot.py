@@ -10,6 +10,7 @@ import click
 
 from hvdtrain.cli.completion import complete_recipe
 from hvdtrain.cli.output import say
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.readable_runs import readable_runs, refuse_skipped
 from hvdtrain.collect.figures.accuracy import make_accuracy_figure, read_accuracies
 from hvdtrain.collect.figures.curves import make_timeline
@@ -46,13 +47,13 @@ def _output(function: _F) -> _F:
         "--output",
         "-o",
         required=True,
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=PathType(dir_okay=False),
         help="The file; its ending says which kind: .png, .svg, .pdf.",
     )(function)
 
 
 @command.command(epilog="\b\nExample:\n  hvdtrain plot scaling results -o scaling.png")
-@click.argument("results", required=False, type=click.Path(path_type=Path))
+@click.argument("results", required=False, type=PathType())
 @_output
 def scaling(results: Path | None, output: Path) -> None:
     """Speedup and efficiency over the nodes: Figures 1 and 2.
@@ -86,7 +87,7 @@ def schedule(recipe: str, global_batch: int, output: Path) -> None:
 
 
 @command.command(epilog="\b\nExample:\n  hvdtrain plot accuracy results -o accuracy.svg")
-@click.argument("results", required=False, type=click.Path(path_type=Path))
+@click.argument("results", required=False, type=PathType())
 @_output
 def accuracy(results: Path | None, output: Path) -> None:
     """Top-1 accuracy of the runs, epoch by epoch, over the paper's values.
@@ -100,7 +101,7 @@ def accuracy(results: Path | None, output: Path) -> None:
 
 
 @command.command(epilog="\b\nExample:\n  hvdtrain plot timeline results/my-run -o timeline.pdf")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PathType())
 @_output
 def timeline(run: Path, output: Path) -> None:
     """Where the wall time of a run went: steps, allreduce, evaluations, checkpoints.

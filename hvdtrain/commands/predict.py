@@ -16,6 +16,7 @@ from hvdtrain.cli.forecast_text import (
 )
 from hvdtrain.cli.options import option_group, systems_folder, systems_option
 from hvdtrain.cli.output import print_json, say
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.struct_options import make_struct, struct_options
 from hvdtrain.cli.table_output import print_table, wide_option
 from hvdtrain.collect.forecast_basis import fit_own, fit_paper, read_stored
@@ -55,7 +56,7 @@ _RUN = ("node_batch", "accumulate", "recipe", "epochs")
 @click.option(
     "--fit",
     "results",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     metavar="RESULTS",
     help="Fit the step time to the completed runs in this folder, measured and synthetic.",
 )

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hvdtrain.cli.output import print_json, print_text
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.errors import RunError
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class Reporter:
 @click.command(
     epilog="\b\nExample:\n  hvdtrain prepare-data imagenet shards --shards 1024 --size 256"
 )
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("dest", type=click.Path(path_type=Path))
+@click.argument("source", type=PathType())
+@click.argument("dest", type=PathType())
 @click.option("--shards", type=click.IntRange(min=1), required=True, help="Training shards.")
 @click.option(
     "--validation-shards",

@@ -11,6 +11,7 @@ import click
 
 from hvdtrain import __version__
 from hvdtrain.cli.output import print_text, say
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.readable_runs import readable_ensembles, readable_runs, refuse_skipped
 from hvdtrain.collect.report.html import Live, render_page
 from hvdtrain.collect.report.page import Source, make_page
@@ -30,11 +31,11 @@ Example:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("results", default="results", type=click.Path(path_type=Path))
+@click.argument("results", default="results", type=PathType())
 @click.option(
     "--output",
     "-o",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=PathType(dir_okay=False, allow_dash=True),
     help="The file to write; - is standard output.",
 )
 @click.option(

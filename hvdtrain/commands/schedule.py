@@ -9,6 +9,7 @@ import msgspec
 
 from hvdtrain.cli.completion import complete_recipe
 from hvdtrain.cli.output import print_json, print_text, say
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
 from hvdtrain.collect.tables.formats import format_plain
 from hvdtrain.collect.tables.table import Column, Table
@@ -53,7 +54,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of the rows.")
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PathType(dir_okay=False),
     help="Draw into this file (.png, .pdf, .svg) in place of the table.",
 )
 def command(

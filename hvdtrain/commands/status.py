@@ -13,6 +13,7 @@ import click
 
 from hvdtrain.cli.completion import complete_run
 from hvdtrain.cli.output import print_json, print_text, say
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.table_output import draw_table, is_terminal, print_table, wide_option
 from hvdtrain.collect.tables.table import Column, Table
 from hvdtrain.errors import InputError
@@ -33,9 +34,7 @@ Example:
 
 @click.command("status", epilog=_EXAMPLE)
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
-@click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True
-)
+@click.option("--results", type=PathType(), default=Path("results"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print every field of every run.")
 @click.option(
     "--watch",

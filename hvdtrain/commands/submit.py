@@ -72,7 +72,7 @@ def command(
     """
     planner = job.make_planner(ctx, **options)
     request = job.with_whole_path(job.make_request(planner, job_file))
-    plan = planner.plan(request)
+    plan = job.with_data_note(planner.plan(request))
     plan = check_chain(plan, chain)
     results = Path(plan.request.results)
     now = datetime.datetime.now(datetime.UTC)

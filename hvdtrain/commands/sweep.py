@@ -12,6 +12,7 @@ import msgspec
 
 from hvdtrain.cli import job_options as job
 from hvdtrain.cli.output import LateErrors, print_json, say
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.sweep_rows import Entry, batches, plan_row, within_limits
 from hvdtrain.cli.sweep_table import make_table
 from hvdtrain.cli.table_output import print_table, wide_option
@@ -47,7 +48,7 @@ class RowReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command("sweep", cls=job.RecordedCommand, epilog=_EXAMPLE)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PathType())
 @job.request_options
 @click.option("--dry-run", is_flag=True, help="Print the list with node-hours; submit nothing.")
 @wide_option

@@ -9,6 +9,7 @@ import click
 from hvdtrain.cli.options import option_group
 from hvdtrain.cli.struct_options import make_struct, struct_options
 from hvdtrain.files.fields import require_name
+from hvdtrain.plan.method.train_spec import expand_paths
 from hvdtrain.train.options import TrainOptions
 
 _EXAMPLE = """\b
@@ -24,9 +25,9 @@ def make_train_options(options: dict[str, Any]) -> TrainOptions:
     """The options of a command that has `train_options`.
 
     Raises:
-        InputError: The run's name cannot be that of a folder.
+        InputError: The run's name cannot be that of a folder, or a variable is left in a path.
     """
-    made = make_struct(TrainOptions, options)
+    made = expand_paths(make_struct(TrainOptions, options))
     if made.run_id is not None:
         require_name("--run-id", made.run_id)
     return made

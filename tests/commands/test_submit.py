@@ -79,6 +79,37 @@ def test_two_runs_of_one_second_have_two_folders(slurm: FakeSlurm) -> None:
     assert len(runs()) == 3
 
 
+def test_home_and_variables_in_a_job_file(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", os.getcwd())
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    Path("images").mkdir()
+    Path("job.toml").write_text('nodes = 256\ndata = "~/images"\nresults = "~/r"\n')
+    done = invoke("--job=~/job.toml", "--dry-run")
+    assert f"\ndata_source={os.getcwd()}/images\n" in done.stdout
+    assert f"\nresults={os.getcwd()}/r\n" in done.stdout
+    assert "no folder" not in done.stderr
+    Path("job.toml").write_text('nodes = 256\ndata = "$SCRATCH/images"\n')
+    with pytest.raises(InputError) as caught:
+        invoke("--job=job.toml", "--dry-run")
+    assert caught.value.fix == "here it stands for /scratch/me/images"
+    assert slurm.calls == []
+
+
+@pytest.mark.parametrize("given", ["option", "environment"])
+def test_data_that_are_not_on_this_machine_get_a_note(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    if given == "environment":
+        monkeypatch.setenv("HVDTRAIN_DATA", "/scratch/imagenet")
+    words = ("--nodes", "256", *(NODES[2:] if given == "option" else ()))
+    text = "note: there is no folder '/scratch/imagenet' on this machine"
+    assert text in invoke(*words, "--dry-run").stderr
+    assert "no folder" not in invoke("--nodes=256", "--data=synthetic", "--dry-run").stderr
+    assert slurm.calls == []
+
+
 def test_a_dry_run_does_nothing(slurm: FakeSlurm) -> None:
     done = invoke(*NODES, "--dry-run", "--after", "5")
     assert done.stdout.startswith("#!/bin/bash\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hvdtrain.cli.output import say
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.files.decode import load_json
 from hvdtrain.files.fields import require_name
@@ -35,9 +36,7 @@ Example:
 
 @click.command(epilog=_EXAMPLE)
 @click.argument("moment", type=click.Choice(["begin", "end"]))
-@click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True
-)
+@click.option("--results", type=PathType(), default=Path("results"), show_default=True)
 @click.option("--run-id", required=True, help="Name of the run's folder.")
 @click.option("--requeue", is_flag=True, help="Whether the site lets a job requeue itself.")
 def command(moment: str, results: Path, run_id: str, requeue: bool) -> None:

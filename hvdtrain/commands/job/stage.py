@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from hvdtrain.cli.output import say
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.errors import RunError
 from hvdtrain.staging.broadcast import broadcast_data
 from hvdtrain.staging.copy import copy_data, open_data, remove_data, verify_data
@@ -29,8 +30,8 @@ Example:
   hvdtrain train --data /dev/shm/me-imagenet/data
 """
 
-source_argument = click.argument("source", type=click.Path(path_type=Path))
-staged_argument = click.argument("staged", type=click.Path(path_type=Path))
+source_argument = click.argument("source", type=PathType())
+staged_argument = click.argument("staged", type=PathType())
 
 
 @click.group(epilog=_EXAMPLE)
@@ -50,7 +51,7 @@ def command() -> None:
 @staged_argument
 @click.option(
     "--same-as",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     help="File that all nodes share: the first node leaves the checksum of its copy there, and "
     "the others compare.",
 )

@@ -14,6 +14,7 @@ from msgspec import Meta
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import FieldError, convert, load_toml
 from hvdtrain.files.fields import LONGEST_JOB_NAME, Line, Name
+from hvdtrain.files.paths import expand_path
 from hvdtrain.plan.job.request import JobRequest
 
 MOST_ROWS = 999
@@ -124,7 +125,7 @@ def _lists(sweep: Sweep, path: Path) -> dict[str, list[_Value]]:
     """Every list of the sweep by its name, checked."""
     lists: dict[str, list[_Value]] = {}
     if sweep.jobs:
-        files = [path.parent / job for job in sweep.jobs]
+        files = [path.parent / expand_path("jobs", job) for job in sweep.jobs]
         lists["jobs"] = [_Value(file.stem, {}, load_toml(file, JobRequest)) for file in files]
     for key, values in sweep.vary.items():
         lists[f"vary.{key}"] = [

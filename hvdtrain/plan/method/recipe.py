@@ -13,6 +13,7 @@ from hvdtrain.errors import InputError
 from hvdtrain.files.decode import FieldError, load_toml
 from hvdtrain.files.fields import Line, unknown_name
 from hvdtrain.files.numbers import Epochs, FractionBelowOne
+from hvdtrain.files.paths import expand_path
 from hvdtrain.plan.method.optimizer import OptimizerSpec, SgdSpec
 from hvdtrain.plan.method.phase import Phase, round_steps
 from hvdtrain.plan.method.scaling_rules import Scaling
@@ -135,7 +136,7 @@ def load_recipe(name: str, option: str = "--recipe") -> Recipe:
         InputError: No such recipe, or its file does not fit; the message names the field.
     """
     if name.endswith(".toml"):
-        return load_toml(Path(name), Recipe)
+        return load_toml(Path(expand_path(option, name)), Recipe)
     if name not in recipe_names():
         raise unknown_name(option, name, recipe_names(), ", or a path ending in .toml")
     return load_toml(resource_folder("recipes") / f"{name}.toml", Recipe)

@@ -6,12 +6,13 @@ the words with which a script starts the ranks.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from hvdtrain.files.numbers import Epochs, Images, Minutes, Pixels, Seed, WrittenPositiveInt
+from hvdtrain.files.paths import expand_path
 from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.method.model import (
     CLASSES,
@@ -128,3 +129,20 @@ def model_fields(model: ModelSpec) -> dict[str, Any]:
         "classes": model.classes,
         "precision": model.precision,
     }
+
+
+Spec = TypeVar("Spec", bound=TrainSpec)
+
+
+def expand_paths(spec: Spec) -> Spec:
+    """The same training or job with every path of it as `expand_path` reads it.
+
+    Raises:
+        InputError: A variable is left in one.
+    """
+    paths = {
+        name: expand_path(f"--{name}", path)
+        for name in ("data", "results", "recipe", "template")
+        if isinstance(path := getattr(spec, name, None), str)
+    }
+    return msgspec.structs.replace(spec, **paths)

@@ -36,7 +36,7 @@ def discover(path: str | Path, classes: int | None = None) -> tuple[DataSource, 
     Raises:
         InputError: Nothing there, neither of the layouts, or an incomplete one.
     """
-    folder = Path(path).expanduser().absolute()
+    folder = Path(path).absolute()
     found = find_data(folder)
     return DataSource(kind=_kind(found), path=str(folder)), describe(found, classes)
 

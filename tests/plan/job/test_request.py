@@ -8,7 +8,13 @@ import pytest
 
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import decode_toml, load_toml
-from hvdtrain.plan.job.request import JobRequest, check_request, override_request, spread_model
+from hvdtrain.plan.job.request import (
+    JobRequest,
+    check_request,
+    override_request,
+    spread_model,
+)
+from hvdtrain.plan.method.train_spec import expand_paths
 
 FILE = """
 system = "stampede2-skx"
@@ -25,6 +31,16 @@ def test_options_override_the_file() -> None:
         decode_toml(FILE, JobRequest, "f"), {"nodes": 8, "account": "me", "qos": None}
     )
     assert (request.system, request.nodes, request.account) == ("stampede2-skx", 8, "me")
+
+
+def test_every_path_of_a_file_may_begin_with_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    text = 'data = "~/i"\nresults = "~/r"\nrecipe = "~/x.toml"\ntemplate = "~/t.j2"\n'
+    request = expand_paths(decode_toml(text, JobRequest, "f"))
+    assert (request.data, request.results) == ("/home/me/i", "/home/me/r")
+    assert (request.recipe, request.template) == ("/home/me/x.toml", "/home/me/t.j2")
 
 
 def test_directives_of_both_are_merged() -> None:

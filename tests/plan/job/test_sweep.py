@@ -54,6 +54,14 @@ def test_more_values_at_the_end_leave_the_names_of_the_others(tmp_path: Path) ->
     assert after[:4] == before
 
 
+def test_a_job_file_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "job.toml").write_text("nodes = 2\n")
+    (row,) = rows_of(tmp_path, 'jobs = ["~/job.toml"]\n')
+    assert row.request.nodes == 2
+
+
 def test_a_job_file_then_options_then_lists(tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_text('nodes = 2\nnode_batch = 64\nrecipe = "a"\nqos = "q"\n')
     (row,) = rows_of(

@@ -1,0 +1,35 @@
+"""Paths as people write them."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from hvdtrain.errors import InputError
+
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)[^}]*\})", re.ASCII)
+
+
+def expand_path(field: str, text: str) -> str:
+    """A path with the home folder in place of a `~` at its beginning.
+
+    A shell leaves `~` as it is in `--data=~/images`, and nothing replaces it in a file. A variable
+    is refused: it may have another value where the path is used.
+
+    Args:
+        field: What the path was given for.
+        text: The path.
+
+    Raises:
+        InputError: A variable such as `$SCRATCH` is left in it; the message says what it stands
+            for here.
+    """
+    found = _VARIABLE.search(text)
+    if found is not None:
+        name = found[1] or found[2]
+        value = os.environ.get(name)
+        fix = f"{name} is not set here"
+        if value is not None:
+            fix = f"here it stands for {text.replace(found[0], value)}"
+        raise InputError(field, text, f"a path without variables; nothing replaces {found[0]}", fix)
+    return os.path.expanduser(text)
