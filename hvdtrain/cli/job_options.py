@@ -17,11 +17,10 @@ from hvdtrain.cli.options import option_group, systems_folder, systems_option
 from hvdtrain.cli.output import tell
 from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.struct_options import struct_options
-from hvdtrain.errors import InputError
 from hvdtrain.files.decode import load_toml
 from hvdtrain.files.fields import require_line
 from hvdtrain.files.option_words import field_names
-from hvdtrain.files.paths import expand_path
+from hvdtrain.files.paths import absolute_path, expand_path
 from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
 from hvdtrain.plan.job.request import DATA_VARIABLE, JobRequest, override_request
 from hvdtrain.plan.machine.system import load_system
@@ -162,15 +161,7 @@ def with_whole_path(request: JobRequest) -> JobRequest:
     Raises:
         InputError: The path is relative to a working folder that has been removed.
     """
-    try:
-        return msgspec.structs.replace(request, results=os.path.abspath(request.results))
-    except FileNotFoundError:
-        raise InputError(
-            "--results",
-            request.results,
-            "a whole path, as the working folder has been removed",
-            "change to a folder that exists",
-        ) from None
+    return msgspec.structs.replace(request, results=absolute_path("--results", request.results))
 
 
 def with_data_note(plan: JobPlan) -> JobPlan:

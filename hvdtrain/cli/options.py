@@ -11,6 +11,7 @@ import click
 
 from hvdtrain.cli.path_type import PathType
 from hvdtrain.errors import InputError
+from hvdtrain.files.paths import absolute_path
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -44,6 +45,6 @@ def systems_folder(given: Path | None) -> Path:
     if given is not None:
         if not given.is_dir():
             raise InputError("--systems-dir", str(given), "a folder that exists")
-        return given.absolute()
+        return Path(absolute_path("--systems-dir", given))
     config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return Path(config) / "hvdtrain" / "systems"

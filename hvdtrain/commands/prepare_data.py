@@ -44,7 +44,7 @@ class Reporter:
         """Show the total, and what an interrupted run has left to this one."""
         self.bar.update(self._task, total=images, completed=earlier)
         if earlier:
-            self._say(f"going on behind {earlier} of {images} images")
+            self.say(f"going on behind {earlier} of {images} images")
 
     def advance(self, images: int) -> None:
         """Move the bar."""
@@ -53,13 +53,14 @@ class Reporter:
     def finish(self, shard: Shard) -> None:
         """Name a finished shard in a log."""
         if not self._console.is_terminal:
-            self._say(f"{shard.name}: {shard.images} images, {shard.size_bytes} bytes")
+            self.say(f"{shard.name}: {shard.images} images, {shard.size_bytes} bytes")
 
     def name_corrupt(self, path: str, reason: str) -> None:
         """Name an image that is left out."""
-        self._say(f"corrupt image left out: {path}: {reason}")
+        self.say(f"corrupt image left out: {path}: {reason}")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """A line for people."""
         self._console.print(f"hvdtrain: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -118,7 +119,13 @@ def command(
         size=size,
     )
     reporter = Reporter(Console(stderr=True))
-    progress = Hooks(reporter.start, reporter.advance, reporter.finish, reporter.name_corrupt)
+    progress = Hooks(
+        started=reporter.start,
+        advanced=reporter.advance,
+        finished=reporter.finish,
+        corrupt=reporter.name_corrupt,
+        unread=reporter.say,
+    )
     with reporter.bar:
         manifest = prepare(job, progress)
     _finish(manifest, dest, as_json)

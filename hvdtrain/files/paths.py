@@ -22,8 +22,9 @@ def expand_path(field: str, text: str) -> str:
 
     Raises:
         InputError: A variable such as `$SCRATCH` is left in it; the message says what it stands
-            for here.
+            for here. Or it is not UTF-8.
     """
+    require_utf8(field, text)
     found = _VARIABLE.search(text)
     if found is not None:
         name = found[1] or found[2]
@@ -33,3 +34,34 @@ def expand_path(field: str, text: str) -> str:
             fix = f"here it stands for {text.replace(found[0], value)}"
         raise InputError(field, text, f"a path without variables; nothing replaces {found[0]}", fix)
     return os.path.expanduser(text)
+
+
+def absolute_path(field: str, path: str | os.PathLike[str]) -> str:
+    """The path from the root on; nothing need be there.
+
+    Raises:
+        InputError: It is relative, and the working folder has been removed or its name is not UTF-8.
+    """
+    try:
+        return require_utf8(field, os.path.abspath(path))
+    except FileNotFoundError:
+        raise InputError(
+            field,
+            str(path),
+            "a whole path, as the working folder has been removed",
+            "change to a folder that exists",
+        ) from None
+
+
+def require_utf8(field: str, path: str) -> str:
+    """The path, when its name is UTF-8: only such a name can stand in a JSON file.
+
+    Raises:
+        InputError: It is not; the message has the bytes of the name.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(path)
+        raise InputError(field, name, "a path in UTF-8", "rename it, as convmv does") from None
+    return path

@@ -135,7 +135,7 @@ def make_run_plan(options: TrainOptions, world: World) -> RunPlan:
     Raises:
         InputError: The recipe, the data, the model or the batch is not possible.
     """
-    source, dataset = _look_at_data(options, world.ranks)
+    source, dataset = _look_at_data(options, world)
     nodes = options.nodes or world.nodes
     ranks_per_node = options.ranks_per_node or max(1, world.ranks // nodes)
     global_batch = nodes * ranks_per_node * options.rank_batch * options.accumulate
@@ -156,12 +156,17 @@ def make_run_id(plan: RunPlan, started: datetime.datetime) -> str:
     return f"{started:%Y%m%d-%H%M%S}-{plan.model.name}-{plan.nodes}n-b{plan.global_batch}"
 
 
-def _look_at_data(options: TrainOptions, ranks: int) -> tuple[DataSource, DatasetInfo]:
+def _say(text: str) -> None:
+    print(f"hvdtrain: {text}", file=sys.stderr, flush=True)
+
+
+def _look_at_data(options: TrainOptions, world: World) -> tuple[DataSource, DatasetInfo]:
     if options.data is not None:
-        return discover(options.data, options.classes)
+        # Every rank looks in a preflight, and one of them tells.
+        return discover(options.data, options.classes, _say if world.is_first else lambda _: None)
     dataset = DatasetInfo(
         train_images=options.images_per_epoch,
-        validation_images=SYNTHETIC_VALIDATION_STEPS * options.rank_batch * ranks,
+        validation_images=SYNTHETIC_VALIDATION_STEPS * options.rank_batch * world.ranks,
         classes=options.unseen_classes,
     )
     return DataSource(), dataset

@@ -58,6 +58,25 @@ def test_a_corrupt_image_is_named_and_the_exit_code_is_1(folders: Path, tmp_path
         assert "Traceback" not in done.stderr
 
 
+def test_what_is_no_image_is_counted(folders: Path, tmp_path: Path) -> None:
+    (folders / "train" / "class1" / "a.webp").write_bytes(b"")
+    done = prepare_data(folders, tmp_path / "shards", "--shards", "2", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["train_images"] == 16
+    assert f"hvdtrain: left out of {folders}: files ending in .webp: 1, such as" in done.stderr
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_anything_is_written(
+    folders: Path, tmp_path: Path
+) -> None:
+    odd = os.fsdecode(b"caf\xe9.jpg")
+    (folders / "val" / "class1" / "000.jpg").rename(folders / "val" / "class1" / odd)
+    done = prepare_data(folders, tmp_path / "shards", "--shards", "2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "val/class1/caf\\xe9.jpg" in done.stderr and "in UTF-8" in done.stderr
+    assert not (tmp_path / "shards").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

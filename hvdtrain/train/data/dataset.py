@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from hvdtrain.errors import InputError, RunError
+from hvdtrain.files.paths import absolute_path
 from hvdtrain.plan.method.dataset import IMAGENET_CLASSES, DataKind, DatasetInfo, DataSource
 from hvdtrain.train.data.folders import ImageFolders, list_folders
+from hvdtrain.train.data.manifest import MANIFEST_NAME
 from hvdtrain.train.data.tfrecords import (
     Shards,
     count_records,
@@ -22,13 +25,18 @@ _LAYOUTS = (
 )
 
 
-def discover(path: str | Path, classes: int | None = None) -> tuple[DataSource, DatasetInfo]:
+def discover(
+    path: str | Path,
+    classes: int | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[DataSource, DatasetInfo]:
     """Find out what data a path holds.
 
     Args:
         path: Folder of images (train/ and val/), or of TFRecord shards.
         classes: Number of classes of TFRecord shards that have no manifest, where the records
             do not say. Default: 1000, as in ImageNet.
+        tell: Told a line for each kind of file that is left out.
 
     Returns:
         The source, with an absolute path, and its facts. No image is decoded.
@@ -36,8 +44,10 @@ def discover(path: str | Path, classes: int | None = None) -> tuple[DataSource, 
     Raises:
         InputError: Nothing there, neither of the layouts, or an incomplete one.
     """
-    folder = Path(path).absolute()
+    folder = Path(absolute_path("data", path))
     found = find_data(folder)
+    for line in unread(found):
+        tell(line)
     return DataSource(kind=_kind(found), path=str(folder)), describe(found, classes)
 
 
@@ -59,6 +69,20 @@ def find_data(folder: Path) -> ImageFolders | Shards:
         listed = ", ".join(entries[:5]) or "nothing"
         raise InputError("data", str(folder), f"{_LAYOUTS}; found {listed}")
     return shards
+
+
+def unread(found: ImageFolders | Shards) -> tuple[str, ...]:
+    """What lies among the images and is none: a line for each kind."""
+    return found.unread if isinstance(found, ImageFolders) else ()
+
+
+def data_files(found: ImageFolders | Shards) -> tuple[str, ...]:
+    """All files that a training reads, by their paths below the folder of the data."""
+    if isinstance(found, ImageFolders):
+        splits = (found.train, found.validation)
+        return tuple(f"{split.root.name}/{name}" for split in splits for name in split.names)
+    manifest = (MANIFEST_NAME,) if found.manifest else ()
+    return (*found.train, *found.validation, *manifest)
 
 
 def describe(found: ImageFolders | Shards, classes: int | None) -> DatasetInfo:

@@ -56,6 +56,8 @@ def prepare(job: PrepareJob, progress: Progress) -> Manifest:
         RunError: A shard cannot be written, or holds no image that can be decoded.
     """
     folders = list_folders(job.source)
+    for line in folders.unread:
+        progress.unread(line)
     _check_shards("--shards", job.train_shards, len(folders.train.names))
     _check_shards("--validation-shards", job.validation_shards, len(folders.validation.names))
     origin = ShardOrigin(

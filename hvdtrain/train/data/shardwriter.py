@@ -31,12 +31,14 @@ class Progress:
         advanced: With a number of images done since the last call.
         finished: Called with each shard that is complete.
         corrupt: With the path of an image that is left out, and why.
+        unread: With a line for each kind of file that is no image.
     """
 
     started: Callable[[int, int], None]
     advanced: Callable[[int], None]
     finished: Callable[[Shard], None]
     corrupt: Callable[[str, str], None]
+    unread: Callable[[str], None]
 
 
 class StoredImage(NamedTuple):

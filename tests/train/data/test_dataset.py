@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import subprocess
@@ -20,6 +21,7 @@ from hvdtrain.train.data.dataset import discover, find_planned
 from hvdtrain.train.data.folders import list_folders
 from hvdtrain.train.data.manifest import MANIFEST_NAME, Manifest, Shard, ShardOrigin
 from hvdtrain.train.data.tfrecords import index_shard, index_split
+from tests.train.data.records import write_frames
 
 
 def touch_folders(root: Path, files: dict[str, list[str]]) -> Path:
@@ -28,12 +30,6 @@ def touch_folders(root: Path, files: dict[str, list[str]]) -> Path:
         for name in names:
             (root / folder / name).write_bytes(b"")
     return root
-
-
-def write_frames(path: Path, records: list[bytes]) -> None:
-    """Frames with empty checksums, which only reading the records would look at."""
-    frames = [struct.pack("<Q", len(data)) + bytes(4) + data + bytes(4) for data in records]
-    path.write_bytes(b"".join(frames))
 
 
 @pytest.fixture
@@ -78,6 +74,82 @@ def test_classes_are_numbered_by_their_sorted_names(folders: Path) -> None:
         "zebra/1.jpg": 1,
         "zebra/2.JPEG": 1,
     }
+
+
+def test_what_is_left_out_is_counted(folders: Path) -> None:
+    ant = folders / "train" / "ant"
+    for name in ("a.webp", "b.WEBP", "c.bmp", "d.tif", "e.jfif", "README"):
+        (ant / name).write_bytes(b"")
+    (ant / "f.jpg").symlink_to("nowhere")
+    (ant / "g.jpg").symlink_to("g.jpg")
+    (ant / "h.jpg").symlink_to("3.png")
+    os.mkfifo(ant / "i.jpg")
+    (ant / "more").mkdir()
+    (folders / "train" / "j.jpg").write_bytes(b"")
+    found = list_folders(folders)
+    assert [name for name in found.train.names if name.startswith("ant/")] == [
+        *("ant/3.png", "ant/e.jfif", "ant/h.jpg")
+    ]
+    kinds = [line.removeprefix(f"left out of {folders}: ") for line in found.unread]
+    assert [kind.partition(", such as ")[0] for kind in kinds] == [
+        "files ending in .bmp: 1",
+        "files ending in .tif: 1",
+        "files ending in .txt: 1",
+        "files ending in .webp: 2",
+        "files without a suffix: 1",
+        "folders: 1",
+        "images beside the folders of the classes: 1",
+        "links to nothing: 2",
+        "pipes, sockets or devices: 1",
+    ]
+    assert kinds[6].endswith(f"such as '{folders}/train/j.jpg'")
+    told: list[str] = []
+    discover(folders, tell=told.append)
+    assert tuple(told) == found.unread
+
+
+def test_a_class_that_is_not_there_is_an_error(folders: Path) -> None:
+    for split in ("train", "val"):
+        (folders / split / "bee").symlink_to("/nowhere/bee")
+    text = message(folders)
+    assert str(folders / "train" / "bee") in text and "a link to nothing" in text
+
+
+def test_validation_images_without_class_folders(folders: Path) -> None:
+    shutil.rmtree(folders / "val")
+    (folders / "val").mkdir()
+    (folders / "val" / "ILSVRC2012_val_00000001.JPEG").write_bytes(b"")
+    assert "no class folders\n  fix: move each image into the folder of its class" in message(
+        folders
+    )
+
+
+@pytest.mark.parametrize("name", [b"train/ant/caf\xe9.jpg", b"val/caf\xe9/1.jpg"])
+def test_names_that_are_not_utf8_are_refused(folders: Path, name: bytes) -> None:
+    path = os.path.join(os.fsencode(folders), name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    open(path, "wb").close()
+    text = message(folders)
+    assert "caf\\xe9" in text and "a path in UTF-8" in text
+    text.encode()
+
+
+def test_what_is_left_out_may_have_any_name(folders: Path) -> None:
+    open(os.path.join(os.fsencode(folders), b"train/ant/caf\xe9.webp"), "wb").close()
+    "\n".join(list_folders(folders).unread).encode()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_working_folder_without_a_usable_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    here = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    here.mkdir()
+    monkeypatch.chdir(here)
+    if gone:
+        here.rmdir()
+    text = message(Path("data"))
+    assert ("the working folder has been removed" if gone else "a path in UTF-8") in text
 
 
 def test_shards(shards: Path) -> None:

@@ -37,6 +37,7 @@ QUIET = Progress(
     advanced=lambda *_: None,
     finished=lambda *_: None,
     corrupt=lambda *_: None,
+    unread=lambda *_: None,
 )
 
 
@@ -183,8 +184,8 @@ def test_epochs_differ(folders: Path) -> None:
     assert not same(batches[:2], batches[2:])
 
 
-def test_file_names_need_not_be_utf8(own_folders: Path) -> None:
-    odd = own_folders / "val" / "class0" / os.fsdecode(b"caf\xe9 '$x.jpg")
+def test_file_names_need_not_be_ascii(own_folders: Path) -> None:
+    odd = own_folders / "val" / "class0" / "café '$x.jpg"
     (own_folders / "val" / "class0" / "000.jpg").rename(odd)
     pipeline = open_images(plan_for(own_folders, ranks=1))
     assert sum(len(labels) for _, labels in validation(pipeline)) == 10

@@ -35,11 +35,13 @@ class Heard:
         self.advanced = 0
         self.shards: list[str] = []
         self.corrupt: list[tuple[str, str]] = []
+        self.unread: list[str] = []
         self.progress = Progress(
             started=lambda images, earlier: self.totals.append((images, earlier)),
             advanced=self._advance,
             finished=lambda shard: self.shards.append(shard.name),
             corrupt=lambda path, reason: self.corrupt.append((path, reason)),
+            unread=self.unread.append,
         )
 
     def _advance(self, images: int) -> None:
