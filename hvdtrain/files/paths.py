@@ -40,7 +40,7 @@ def absolute_path(field: str, path: str | os.PathLike[str]) -> str:
     """The path from the root on; nothing need be there.
 
     Raises:
-        InputError: It is relative, and the working folder has been removed or its name is not UTF-8.
+        InputError: It is relative, and the working folder has been removed; or it is not UTF-8.
     """
     try:
         return require_utf8(field, os.path.abspath(path))

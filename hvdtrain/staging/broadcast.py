@@ -17,14 +17,14 @@ from pathlib import Path
 from hvdtrain.errors import RunError
 from hvdtrain.staging.copy import Tell
 from hvdtrain.staging.journal import JOURNAL, journal_line
-from hvdtrain.staging.listing import DataFile, list_data
+from hvdtrain.staging.listing import DataFile, Source
 from hvdtrain.staging.private import DATA
 
 SMALLEST_BYTES = 8_000_000
 """A smaller file is read by every node in less time than a command takes to start."""
 
 
-def broadcast_data(source: Path, path: Path, tell: Tell) -> int:
+def broadcast_data(source: Source, path: Path, tell: Tell) -> int:
     """Send the large files of the source, and then the journal about them.
 
     Args:
@@ -38,12 +38,12 @@ def broadcast_data(source: Path, path: Path, tell: Tell) -> int:
     Raises:
         RunError: sbcast is missing, or failed.
     """
-    large = [file for file in list_data(source) if file.size_bytes >= SMALLEST_BYTES]
+    large = [file for file in source.list_files() if file.size_bytes >= SMALLEST_BYTES]
     done, total = 0, sum(file.size_bytes for file in large)
     with tempfile.NamedTemporaryFile(prefix="hvdtrain-") as journal:
         for file in large:
-            _send(source / file.name, path / DATA / file.name)
-            journal.write(journal_line(file, _read_sha256(source, file)))
+            _send(source.folder / file.name, path / DATA / file.name)
+            journal.write(journal_line(file, _read_sha256(source.folder, file)))
             done += file.size_bytes
             tell(done, total)
         journal.flush()

@@ -15,7 +15,7 @@ from hvdtrain.errors import RunError
 from hvdtrain.files.atomic import replacing
 from hvdtrain.names import name_some
 from hvdtrain.staging.journal import JOURNAL, data_sha256, journal_line, read_journal
-from hvdtrain.staging.listing import DataFile, list_data
+from hvdtrain.staging.listing import DataFile, Source
 from hvdtrain.staging.private import DATA, open_private
 from hvdtrain.staging.space import check_space
 
@@ -47,7 +47,7 @@ class Staged:
     sha256: str
 
 
-def copy_data(source: Path, path: Path, *, threads: int, first: float, tell: Tell) -> Staged:
+def copy_data(source: Source, path: Path, *, threads: int, first: float, tell: Tell) -> Staged:
     """Make a private folder hold the same files as the source. Links are followed and copied.
 
     Args:
@@ -61,7 +61,7 @@ def copy_data(source: Path, path: Path, *, threads: int, first: float, tell: Tel
     Raises:
         RunError: A file cannot be read or written, changes meanwhile, or there is no room.
     """
-    files = list_data(source)
+    files = source.list_files()
     with open_private(path, create=True) as root:
         assert root is not None
         progress = _Progress(tell, _total(files))
@@ -73,20 +73,20 @@ def copy_data(source: Path, path: Path, *, threads: int, first: float, tell: Tel
         # Only what is known to be whole: a line about a file that was altered would vouch for it.
         with replacing(root / JOURNAL) as journal:
             journal.writelines(journal_line(*item) for item in intact.items())
-        copied = _copy_files(source, root, missing, threads, progress)
+        copied = _copy_files(source.folder, root, missing, threads, progress)
     return Staged(len(files), progress.total, len(intact), data_sha256(intact | copied))
 
 
-def verify_data(source: Path, path: Path, *, threads: int) -> Staged:
+def verify_data(source: Source, path: Path, *, threads: int) -> Staged:
     """Check that a private folder holds what the source lists, with the checksums it was read with.
 
     Raises:
         RunError: It does not; the message names some of the files.
     """
-    files = list_data(source)
+    files = source.list_files()
     with open_private(path) as root:
         if root is None:
-            raise RunError(f"there is no {path}", f"hvdtrain stage copy {source} {path}")
+            raise RunError(f"there is no {path}", f"hvdtrain stage copy {source.folder} {path}")
         intact = _find_intact(files, root, threads)
         wrong = [file.name for file in files if file not in intact]
         wrong += sorted(_regular_files(root / DATA).keys() - {file.name for file in files})
@@ -99,13 +99,13 @@ def verify_data(source: Path, path: Path, *, threads: int) -> Staged:
     return Staged(len(files), _total(files), len(files), data_sha256(intact))
 
 
-def open_data(source: Path, path: Path) -> None:
+def open_data(source: Source, path: Path) -> None:
     """Make a private folder, and in it every folder of the source, for files that are sent there.
 
     Raises:
         RunError: The folder cannot be used, or there is no room.
     """
-    files = list_data(source)
+    files = source.list_files()
     with open_private(path, create=True) as root:
         assert root is not None
         _remove_others(root / DATA, set())

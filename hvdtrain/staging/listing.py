@@ -1,10 +1,8 @@
-"""The files of a folder of training data, links followed."""
+"""The files of the training data that are copied."""
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,43 +24,33 @@ class DataFile:
     mtime_ns: int
 
 
-def list_data(source: Path) -> list[DataFile]:
-    """All files below a folder, sorted by name. Folders without files do not count.
+@dataclass(frozen=True)
+class Source:
+    """What is copied.
 
-    Raises:
-        RunError: Not a folder, it holds no file, or something in it cannot be copied.
+    Attributes:
+        folder: The training data.
+        names: The files that a training reads, by their paths below the folder.
     """
-    try:
-        files = sorted(_walk(source, "", frozenset()), key=lambda file: file.name)
-    except OSError as error:
-        name = str(source) if error.filename is None else os.fsdecode(error.filename)
-        raise RunError(
-            f"the training data {name!r} cannot be read: {error.strerror}",
-            "give --data a folder that every node can read",
-        ) from None
-    if not files:
-        raise RunError(f"the training data {str(source)!r} holds no file")
-    return files
 
+    folder: Path
+    names: Iterable[str]
 
-def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[DataFile]:
-    """The files below a folder.
+    def list_files(self) -> list[DataFile]:
+        """The files with their sizes and times, sorted by name. Links are followed.
 
-    Args:
-        folder: The folder to list.
-        prefix: Path of `folder` relative to the source, put before each name.
-        above: Device and inode of every folder on the way here: a link to one of them has no end.
-    """
-    here = os.stat(folder)
-    identity = (here.st_dev, here.st_ino)
-    if identity in above:
-        raise RunError(f"{str(folder)!r} is a link to a folder that it lies in", "remove the link")
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            found = entry.stat()
-            if stat.S_ISDIR(found.st_mode):
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {identity})
-            elif stat.S_ISREG(found.st_mode):
-                yield DataFile(f"{prefix}{entry.name}", found.st_size, found.st_mtime_ns)
-            else:
-                raise RunError(f"{entry.path!r} is neither a file nor a folder", "remove it")
+        Raises:
+            RunError: A file is not there any more, or cannot be reached.
+        """
+        files = []
+        for name in sorted(self.names):
+            try:
+                found = (self.folder / name).stat()
+            except OSError as error:
+                raise RunError(
+                    f"the training data {str(self.folder / name)!r} cannot be read: "
+                    f"{error.strerror}",
+                    "give --data a folder that every node can read",
+                ) from None
+            files.append(DataFile(name, found.st_size, found.st_mtime_ns))
+        return files

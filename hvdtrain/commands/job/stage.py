@@ -16,6 +16,7 @@ from hvdtrain.cli.path_type import PathType
 from hvdtrain.errors import RunError
 from hvdtrain.staging.broadcast import broadcast_data
 from hvdtrain.staging.copy import copy_data, open_data, remove_data, verify_data
+from hvdtrain.staging.listing import Source
 from hvdtrain.staging.reference import Reference, check_reference
 from hvdtrain.train.process.rank_environment import read_launch
 from hvdtrain.units import format_bytes, format_duration
@@ -56,7 +57,7 @@ def command() -> None:
     "the others compare.",
 )
 def copy(source: Path, staged: Path, same_as: Path | None) -> None:
-    """Make STAGED/data the same as SOURCE. What is there and intact is kept."""
+    """Make STAGED/data hold what a training reads of SOURCE. What is intact there is kept."""
     launch = read_launch(os.environ)
     if launch.local_rank:
         return
@@ -64,7 +65,7 @@ def copy(source: Path, staged: Path, same_as: Path | None) -> None:
     teller = Teller(speaks=launch.rank == 0)
     with _named_host():
         done = copy_data(
-            source,
+            _training_files(source, teller.say),
             staged,
             threads=_threads(),
             first=launch.rank / launch.ranks,
@@ -84,12 +85,12 @@ def copy(source: Path, staged: Path, same_as: Path | None) -> None:
 @source_argument
 @staged_argument
 def verify(source: Path, staged: Path) -> None:
-    """Check that STAGED/data holds the files of SOURCE, with the checksums of the copy."""
+    """Check that STAGED/data holds what a training reads of SOURCE, with its checksums."""
     launch = read_launch(os.environ)
     if launch.local_rank:
         return
     with _named_host():
-        done = verify_data(source, staged, threads=_threads())
+        done = verify_data(_training_files(source), staged, threads=_threads())
     Teller(speaks=launch.rank == 0).say(
         f"{done.files} files, {format_bytes(done.size_bytes)}, are as they were copied"
     )
@@ -115,7 +116,7 @@ def open_(source: Path, staged: Path) -> None:
     if read_launch(os.environ).local_rank:
         return
     with _named_host():
-        open_data(source, staged)
+        open_data(_training_files(source), staged)
 
 
 @command.command(
@@ -130,7 +131,7 @@ def broadcast(source: Path, staged: Path) -> None:
     """
     teller = Teller(speaks=True)
     with _named_host():
-        sent = broadcast_data(source, staged, teller.tell)
+        sent = broadcast_data(_training_files(source), staged, teller.tell)
     teller.say(f"{sent} files sent to every node")
 
 
@@ -170,6 +171,17 @@ def _named_host() -> Iterator[None]:
         yield
     except RunError as error:
         raise RunError(f"{socket.gethostname()}: {error.message}", error.fix) from None
+
+
+def _training_files(folder: Path, tell: Callable[[str], None] = lambda _: None) -> Source:
+    """The files below a folder that a training reads; what it does not read is told."""
+    # Needs NumPy, and `stage remove` does not.
+    from hvdtrain.train.data.dataset import data_files, find_data, unread
+
+    found = find_data(folder)
+    for line in unread(found):
+        tell(line)
+    return Source(folder, data_files(found))
 
 
 def _threads() -> int:
