@@ -133,7 +133,13 @@ def command(
 
 def _finish(manifest: Manifest, dest: Path, as_json: bool) -> None:
     everything = (*manifest.train, *manifest.validation)
-    corrupt = [name for shard in everything for name in shard.corrupt]
+    splits = {"train": manifest.train, "val": manifest.validation}
+    corrupt = [
+        f"{split}/{name}"
+        for split, shards in splits.items()
+        for shard in shards
+        for name in shard.corrupt
+    ]
     summary = {
         "path": str(dest),
         "train_images": sum(shard.images for shard in manifest.train),

@@ -26,6 +26,9 @@ from hvdtrain.units import format_duration
 
 WATCH_SECONDS = 10.0
 
+RESULTS = Path("results")
+"""The default. Who has not submitted anything yet has no such folder."""
+
 _EXAMPLE = """\b
 Example:
   hvdtrain status --watch 30
@@ -34,7 +37,7 @@ Example:
 
 @click.command("status", epilog=_EXAMPLE)
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
-@click.option("--results", type=PathType(), default=Path("results"), show_default=True)
+@click.option("--results", type=PathType(), default=RESULTS, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print every field of every run.")
 @click.option(
     "--watch",
@@ -77,8 +80,10 @@ def read_status(runs: Sequence[str], results: Path) -> list[RunStatus]:
     """The state of these runs, or of all.
 
     Raises:
-        InputError: There is no such run, or no such folder.
+        InputError: There is no such run; or no such folder, and it is not the default.
     """
+    if not runs and results == RESULTS and not results.exists():
+        return []
     facts = [_one_run(run, results) for run in runs] if runs else list(read_runs(results))
     queues = _ask_slurm(facts)
     now = time.time()

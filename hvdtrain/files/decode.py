@@ -79,7 +79,7 @@ def convert(raw: object, kind: type[T], origin: str) -> T:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # editors of Windows put a mark in front
     except UnicodeDecodeError:
         raise InputError(str(path), "not text", "a file in UTF-8") from None
     except OSError as error:

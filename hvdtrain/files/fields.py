@@ -13,6 +13,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from hvdtrain.errors import InputError
+from hvdtrain.files.paths import require_utf8
 
 _ONE_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*"
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._+@-]*"
@@ -79,8 +80,10 @@ def require_line(field: str, text: str) -> str:
     """The text, when it is a `Line` and not empty.
 
     Raises:
-        InputError: It is empty, too long, or holds a line break or another control character.
+        InputError: It is empty, too long, not UTF-8, or holds a line break or another control
+            character.
     """
+    require_utf8(field, text)
     if not 1 <= len(text) <= _LONGEST_LINE or not is_line(text):
         raise InputError(
             field,

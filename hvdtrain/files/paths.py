@@ -53,15 +53,16 @@ def absolute_path(field: str, path: str | os.PathLike[str]) -> str:
         ) from None
 
 
-def require_utf8(field: str, path: str) -> str:
-    """The path, when its name is UTF-8: only such a name can stand in a JSON file.
+def require_utf8(field: str, text: str) -> str:
+    """The text, when it is UTF-8: nothing else can stand in a script or a JSON file.
 
     Raises:
-        InputError: It is not; the message has the bytes of the name.
+        InputError: It is not; the message has its bytes.
     """
     try:
-        path.encode()
+        text.encode()
     except UnicodeEncodeError:
-        name = os.fsencode(path)
-        raise InputError(field, name, "a path in UTF-8", "rename it, as convmv does") from None
-    return path
+        name = os.fsencode(text)
+        fix = "give a file with such a name another one, as convmv does"
+        raise InputError(field, name, "text in UTF-8", fix) from None
+    return text

@@ -51,10 +51,10 @@ def test_a_corrupt_image_is_named_and_the_exit_code_is_1(folders: Path, tmp_path
         done = prepare_data(folders, tmp_path / "shards", "--shards", "2", "--json")
         assert done.returncode == 1
         summary = json.loads(done.stdout)
-        assert summary["corrupt"] == ["class1/000.jpg"]
+        assert summary["corrupt"] == ["val/class1/000.jpg"]
         assert (summary["train_images"], summary["validation_images"]) == (16, 3)
         assert (summary["train_shards"], summary["validation_shards"]) == (2, 1)
-        assert "left out:\n  class1/000.jpg" in done.stderr
+        assert "left out:\n  val/class1/000.jpg" in done.stderr
         assert "Traceback" not in done.stderr
 
 

@@ -118,8 +118,12 @@ def test_runs_by_name(slurm: FakeSlurm) -> None:
 
 
 def test_no_runs_and_no_folder(slurm: FakeSlurm) -> None:
-    with pytest.raises(InputError, match="results"):
-        invoke()
+    with pytest.raises(InputError, match="elsewhere"):
+        invoke("--results", "elsewhere")
+    done = invoke()
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "there are no runs" in done.stderr
+    assert invoke("--json").stdout == "[]\n"
     Path("results").mkdir()
     done = invoke()
     assert (done.exit_code, done.stdout) == (0, "")

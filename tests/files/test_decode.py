@@ -24,6 +24,15 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
             raise ValueError("too many")
 
 
+def test_a_mark_of_the_byte_order_is_no_text(tmp_path: Path) -> None:
+    for name, text, load in (
+        ("a.toml", "[inner]\ncount = 1\n", load_toml),
+        ("a.json", '{"inner": {"count": 1}}', load_json),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert load(tmp_path / name, Outer).inner.count == 1
+
+
 @pytest.mark.parametrize(
     ("text", "field", "said"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from hvdtrain.errors import InputError
@@ -55,3 +57,9 @@ def test_the_most_similar_name_is_proposed() -> None:
 
 def test_printable_shows_what_it_takes_the_effect_from() -> None:
     assert printable("\x1b[2J\x9b\u202ex\udc80 ü") == "\\x1b[2J\\x9b\\u202ex\\udc80 ü"
+
+
+def test_a_name_in_another_encoding_is_no_control_character() -> None:
+    with pytest.raises(InputError) as caught:
+        require_line("--data", os.fsdecode(b"/caf\xe9"))
+    assert (caught.value.value, caught.value.allowed) == (b"/caf\xe9", "text in UTF-8")

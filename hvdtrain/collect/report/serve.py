@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from hvdtrain.runs.names import METRICS_FILE, PLAN_FILE, RECORD_FILE
 HOST = "127.0.0.1"
 
 _FILES = (PLAN_FILE, METRICS_FILE, RECORD_FILE)
+# At any port: `ssh -L 8080:localhost:PORT` has the browser ask for localhost:8080.
+_OWN_NAMES = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?")
 # Longer than any honest request takes to send its line.
 _TIMEOUT_SECONDS = 10
 
@@ -57,11 +60,6 @@ class ReportServer(ThreadingHTTPServer):
     def address(self) -> str:
         """What to open in a browser."""
         return f"http://{HOST}:{self.server_port}{self.path}"
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The names by which a browser may ask for it."""
-        return frozenset(f"{host}:{self.server_port}" for host in (HOST, "localhost"))
 
     @property
     def state(self) -> str:
@@ -105,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the page, or with its state."""
-        if self.headers.get("Host") not in self.server.names:
+        if not _OWN_NAMES.fullmatch(self.headers.get("Host", "")):
             self._answer(HTTPStatus.FORBIDDEN, b"ask for 127.0.0.1\n", "text/plain")
             return
         try:

@@ -20,6 +20,7 @@ from hvdtrain.train.data.readers import Split, open_folder
 from hvdtrain.train.data.sampler import Examples
 
 _JPEG_QUALITY = 90
+_FORMATS = {b"\x89PNG": b"PNG", b"GIF8": b"GIF"}
 
 
 @dataclass(frozen=True)
@@ -147,10 +148,9 @@ class ShardWriter:
     def _make_record(self, stored: StoredImage) -> bytes:
         name = self._images.names[stored.example]
         label = self._images.labels[stored.example]
-        is_png = stored.encoded.startswith(b"\x89PNG")
         features = {
             "image/encoded": _bytes_feature(stored.encoded),
-            "image/format": _bytes_feature(b"PNG" if is_png else b"JPEG"),
+            "image/format": _bytes_feature(_format(stored.encoded)),
             "image/filename": _bytes_feature(os.fsencode(os.path.basename(name))),
             "image/height": _int_feature(stored.height),
             "image/width": _int_feature(stored.width),
@@ -160,6 +160,11 @@ class ShardWriter:
         example = tf.train.Example(features=tf.train.Features(feature=features))
         record: bytes = example.SerializeToString(deterministic=True)
         return record
+
+
+def _format(encoded: bytes) -> bytes:
+    """The format by the first bytes: what is called .jpg may be any that can be decoded."""
+    return next((name for first, name in _FORMATS.items() if encoded.startswith(first)), b"JPEG")
 
 
 def _bytes_feature(value: bytes) -> tf.train.Feature:

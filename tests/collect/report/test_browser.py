@@ -5,8 +5,11 @@ Needs Debian's chromium and chromium-driver.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +103,29 @@ def press(driver: Chrome, *keys: str) -> None:
     from selenium.webdriver import ActionChains
 
     ActionChains(driver).send_keys(*keys).perform()
+
+
+@contextlib.contextmanager
+def forward(port: int) -> Iterator[int]:
+    """Another port of this machine that leads to this one, as that of `ssh -L` does."""
+
+    class Tunnel(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(("127.0.0.1", port)) as there:
+                there.sendall(self._request())
+                while chunk := there.recv(65536):
+                    self.wfile.write(chunk)
+
+        def _request(self) -> bytes:
+            lines = list(iter(self.rfile.readline, b"\r\n"))
+            return b"".join([*lines, b"\r\n"])
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Tunnel) as tunnel:
+        thread = threading.Thread(target=tunnel.serve_forever, args=(0.05,))
+        thread.start()
+        yield tunnel.server_address[1]
+        tunnel.shutdown()
+        thread.join(30)
 
 
 def focused_text(driver: Chrome) -> str:
@@ -265,6 +291,28 @@ def test_nothing_from_a_record_is_interpreted(driver: Chrome, tmp_path: Path) ->
     text = driver.find_element("tag name", "body").text
     for shown_text in (name, HOSTILE, "{{ 7 * 7 }}", "</dd></dl></details></main>", "</pre>"):
         assert shown_text in text
+
+
+def test_a_live_page_is_shown_through_another_port(driver: Chrome, tmp_path: Path) -> None:
+    from tests.collect.report.browser import console, wait_for
+
+    write_results(tmp_path)
+
+    def render(state: str) -> str:
+        return render_page(page_of(tmp_path), Live(state=state, seconds=1))
+
+    with ReportServer(tmp_path, 0, render) as server, forward(server.server_port) as port:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            show(driver, f"http://localhost:{port}{server.path}")
+            assert sorted(shown(driver, 0)) == sorted(NAMES)
+            write_record(tmp_path, make_record("a-new-one"))
+            wait_for(lambda: "a-new-one" in shown(driver, 0), "new run")
+            assert console(driver) == []
+        finally:
+            server.shutdown()
+            thread.join(30)
 
 
 def test_a_live_page_follows_its_runs_and_keeps_what_is_open(

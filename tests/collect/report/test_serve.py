@@ -56,7 +56,8 @@ def test_the_page_is_made_anew_when_a_run_has_written(server: ReportServer, tmp_
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil:80", ""]
+    "host",
+    ["evil.example", "evil.example:80", "localhost.evil:80", "127.0.0.1.evil", "1127.0.0.1:80", ""],
 )
 def test_another_name_gets_nothing(server: ReportServer, host: str) -> None:
     status, body, _ = ask(server, server.path, host)
@@ -65,8 +66,11 @@ def test_another_name_gets_nothing(server: ReportServer, host: str) -> None:
 
 
 def test_its_own_names_get_the_page(server: ReportServer) -> None:
-    for name in ("127.0.0.1", "localhost"):
+    for name in ("127.0.0.1", "localhost", "[::1]"):
         assert ask(server, server.path, f"{name}:{server.server_port}")[0] == 200
+        # ssh -L has given it another port on the machine of the browser.
+        assert ask(server, server.path, f"{name}:8080")[0] == 200
+        assert ask(server, server.path, name)[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/state", "/../../etc/passwd", "/x/state"])

@@ -130,7 +130,7 @@ def test_names_that_are_not_utf8_are_refused(folders: Path, name: bytes) -> None
     os.makedirs(os.path.dirname(path), exist_ok=True)
     open(path, "wb").close()
     text = message(folders)
-    assert "caf\\xe9" in text and "a path in UTF-8" in text
+    assert "caf\\xe9" in text and "text in UTF-8" in text
     text.encode()
 
 
@@ -149,7 +149,7 @@ def test_a_working_folder_without_a_usable_name(
     if gone:
         here.rmdir()
     text = message(Path("data"))
-    assert ("the working folder has been removed" if gone else "a path in UTF-8") in text
+    assert ("the working folder has been removed" if gone else "text in UTF-8") in text
 
 
 def test_shards(shards: Path) -> None:

@@ -94,6 +94,21 @@ def test_records_hold_the_original_bytes_and_what_imagenet_records_hold(
         assert len(found) == images
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF"])
+def test_the_format_is_that_of_the_bytes_whatever_the_name(
+    folders: Path, tmp_path: Path, form: str
+) -> None:
+    (folders / "val" / "class0" / "000.jpg").write_bytes(encode(draw(32, 32), form))
+    heard = run(job(folders, tmp_path / "shards"))
+    found = {
+        features["image/format"].bytes_list.value[0]
+        for features in records(tmp_path / "shards", "validation")
+        if features["image/filename"].bytes_list.value == [b"000.jpg"]
+        and features["image/class/label"].int64_list.value == [1]
+    }
+    assert (heard.corrupt, found) == ([], {form.encode()})
+
+
 def test_discovery_finds_what_was_written(folders: Path, tmp_path: Path) -> None:
     run(job(folders, tmp_path / "shards"))
     source, info = discover(tmp_path / "shards")
