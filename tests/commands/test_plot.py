@@ -47,7 +47,7 @@ def test_a_figure_goes_to_its_file_and_nothing_to_stdout(
     path = Path(f"figure.{ending}")
     result = invoke(*words, "-o", path)
     assert result.stdout == ""
-    assert result.stderr == f"wrote {path}\n"
+    assert result.stderr == f"hvdtrain: wrote {path}\n"
     assert path.read_bytes().startswith(MAGIC[ending])
     assert sorted(entry.name for entry in Path().iterdir()) == [path.name, "results"]
 
