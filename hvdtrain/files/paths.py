@@ -14,7 +14,8 @@ def expand_path(field: str, text: str) -> str:
     """A path with the home folder in place of a `~` at its beginning.
 
     A shell leaves `~` as it is in `--data=~/images`, and nothing replaces it in a file. A variable
-    is refused: it may have another value where the path is used.
+    is refused: it may have another value where the path is used. A `$` in the name of something
+    that is there is no variable.
 
     Args:
         field: What the path was given for.
@@ -26,7 +27,7 @@ def expand_path(field: str, text: str) -> str:
     """
     require_utf8(field, text)
     found = _VARIABLE.search(text)
-    if found is not None:
+    if found is not None and not os.path.lexists(text):
         name = found[1] or found[2]
         value = os.environ.get(name)
         fix = f"{name} is not set here"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hvdtrain.errors import InputError
@@ -48,3 +50,11 @@ def test_a_variable_is_refused_and_its_value_named(given: str, fix: str) -> None
     with pytest.raises(InputError) as caught:
         expand_path("--data", given)
     assert (caught.value.field, caught.value.value, caught.value.fix) == ("--data", given, fix)
+
+
+def test_a_name_that_is_there_is_no_variable(tmp_path: Path) -> None:
+    run = tmp_path / "run_$SCRATCH"
+    with pytest.raises(InputError, match="SCRATCH"):
+        expand_path("RUN", str(run))
+    run.mkdir()
+    assert expand_path("RUN", str(run)) == str(run)
