@@ -17,11 +17,13 @@ from hvdtrain.runs.names import CHECKPOINTS_FOLDER
 from hvdtrain.runs.record import RankPlacement, Record, Status
 from hvdtrain.train.checkpoint.archive import Checkpoint, remove_checkpoints
 from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote, signals_noted
+from hvdtrain.train.health.binding import gather_placement
 from hvdtrain.train.health.divergence import DivergedError
 from hvdtrain.train.metrics import WRITE_SECONDS
 from hvdtrain.train.open_run import OpenRun
 from hvdtrain.train.process.context import RankContext
-from hvdtrain.train.process.world import World, bcast_from_root
+from hvdtrain.train.process.pinning import LoaderThreads
+from hvdtrain.train.process.world import World, allgather, bcast_from_root
 from hvdtrain.train.state import StepTimes, TrainingState, first_state
 
 
@@ -64,6 +66,23 @@ class RunRecorder:
     def seconds(self) -> float:
         """Wall time of the run until now."""
         return time.monotonic() - self.begin
+
+    def gather(self, loaders: LoaderThreads, rank_seconds: tuple[float, ...]) -> None:
+        """Ask all ranks for what the record says of them, after the last update. Collective.
+
+        The record itself asks nobody: it is made of a run that failed, too.
+
+        Args:
+            loaders: The threads that load this rank's data.
+            rank_seconds: Seconds of an update of every rank without its wait for the reduction.
+        """
+        context = self.context
+        self.rank_seconds = rank_seconds
+        self.placement = gather_placement(
+            context.world, context.cores, context.communication, loaders
+        )
+        shares = [share for share in allgather(self.times.exposed_share) if share is not None]
+        self.allreduce_share = sum(shares) / len(shares) if shares else None
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[SignalNote]:

@@ -24,7 +24,7 @@ from hvdtrain.train.checkpoint.weights import save_weights
 from hvdtrain.train.checkpoint.writer import CheckpointWriter
 from hvdtrain.train.data.corrupt import count_corrupt
 from hvdtrain.train.data.pipeline import open_pipeline
-from hvdtrain.train.health.binding import attest, gather_placement, require_attested
+from hvdtrain.train.health.binding import attest, require_attested
 from hvdtrain.train.health.divergence import RankFault
 from hvdtrain.train.health.finite_check import gather_faults, require_finite
 from hvdtrain.train.health.stragglers import StragglerWatch
@@ -34,13 +34,7 @@ from hvdtrain.train.open_run import OpenRun, make_run_id, make_run_plan, open_ru
 from hvdtrain.train.options import RunOptions, TrainOptions
 from hvdtrain.train.process.context import RankContext
 from hvdtrain.train.process.pinning import LoaderThreads
-from hvdtrain.train.process.world import (
-    RankAgreement,
-    World,
-    allgather,
-    check_plan_size,
-    require_equal,
-)
+from hvdtrain.train.process.world import RankAgreement, World, check_plan_size, require_equal
 from hvdtrain.train.progress import make_reporter
 from hvdtrain.train.recorder import RunRecorder, open_recorder
 from hvdtrain.train.state import RankState, StepTimes
@@ -138,13 +132,7 @@ class Run:
         finally:
             self._writer.settle()
         self._writer.finish()
-        context, recorder = self._recorder.context, self._recorder
-        recorder.rank_seconds = self._stragglers.rank_seconds
-        recorder.placement = gather_placement(
-            self.world, context.cores, context.communication, self._loaders
-        )
-        shares = [share for share in allgather(self.times.exposed_share) if share is not None]
-        recorder.allreduce_share = sum(shares) / len(shares) if shares else None
+        self._recorder.gather(self._loaders, self._stragglers.rank_seconds)
         with self.trainer.final_weights():
             self._leave_weights()
 
