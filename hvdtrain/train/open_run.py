@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,8 +21,10 @@ from hvdtrain.runs.plan_diff import plan_changes
 from hvdtrain.train.checkpoint.archive import Checkpoint, read_newest
 from hvdtrain.train.data.dataset import discover
 from hvdtrain.train.options import TrainOptions
-from hvdtrain.train.process.world import World
 from hvdtrain.train.state import RankState, StepTimes, TrainingState
+
+if TYPE_CHECKING:
+    from hvdtrain.train.process.world import World
 
 
 class OpenRun(NamedTuple):

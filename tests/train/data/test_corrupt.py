@@ -7,6 +7,8 @@ import pytest
 from hvdtrain.errors import RunError
 from hvdtrain.train.data.corrupt import CorruptLog, default_max_corrupt, explain
 
+pytestmark = pytest.mark.tf
+
 
 def test_the_limit_is_a_thousandth_but_at_least_ten() -> None:
     assert [default_max_corrupt(n) for n in (1, 10_999, 11_000, 1_281_167)] == [10, 10, 11, 1281]

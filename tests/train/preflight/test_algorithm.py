@@ -11,6 +11,8 @@ from hvdtrain.plan.machine.topology import make_topology
 from hvdtrain.runs.record import ReductionBackend
 from hvdtrain.train.preflight.allreduce import allreduce_algorithm
 
+pytestmark = pytest.mark.tf
+
 INTEL = "Intel(R) MPI Library 2021.11 for Linux* OS"
 OPENMPI = "Open MPI v4.1.4, package: Debian OpenMPI"
 
