@@ -93,8 +93,8 @@ def count_corrupt(log: CorruptLog) -> int:
     found = len(frozenset().union(*allgather(log.examples)))
     if found > log.limit:
         raise RunError(
-            f"{found} corrupt {log.split} images are more than the {log.limit} that a run puts "
-            "up with; the ranks have named them above",
+            f"{found} corrupt {log.split} images are more than the {log.limit} that a run "
+            "tolerates; the ranks have named them above",
             "repair or remove them; hvdtrain prepare-data leaves them out",
         )
     return found
