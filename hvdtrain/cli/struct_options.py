@@ -53,7 +53,7 @@ def struct_options(
     value is not overruled by a default. A bool is a pair such as `--attest/--no-attest`.
 
     Args:
-        kind: The struct.
+        kind: The struct whose fields become options.
         fields: Of these, in the struct's own order; None: of all.
         spellings: Another spelling of an option, such as Slurm's `-N`, by the field.
         defaults: What the help says of the default in place of the struct's own, by the field.

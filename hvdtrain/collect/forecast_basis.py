@@ -24,9 +24,9 @@ class Basis:
     """What a forecast rests on.
 
     Attributes:
-        step_time: Fitted.
-        points: What to; empty when it was read from the system file.
-        assumptions: Of the fit.
+        step_time: Constants of the model of a step, in seconds and bytes.
+        points: The measured steps it was fitted to; empty when it was read from the system file.
+        assumptions: What the fit took from the system file and did not fit.
         notes: What the user should know of it.
     """
 
@@ -82,8 +82,8 @@ def fit_own(system: str, results: Path, model: ModelSpec | None = None) -> Basis
     """The step time that the runs in a folder have.
 
     Args:
-        system: The cluster.
-        results: The folder.
+        system: Name of the system whose runs count.
+        results: Folder of all runs.
         model: Only its runs count; None: the model that most runs on the system trained.
 
     Raises:

@@ -25,7 +25,7 @@ class OwnSteps:
 
     Attributes:
         points: One for each size of run: the median of its runs.
-        model: The model of all of them.
+        model: What all of the runs trained.
         runs: Runs that are in the points.
         synthetic: How many of those had made-up images.
         other_models: Runs of the system that are left out, because they trained something else.
@@ -82,8 +82,8 @@ def own_steps(records: Iterable[Record], system: str, model: ModelSpec | None = 
     """The steps of the completed runs of one model on a system.
 
     Args:
-        records: Of all runs.
-        system: The cluster.
+        records: Of runs on any system; those of another one do not count.
+        system: Name of the system.
         model: None: the one that most of the runs trained.
 
     Raises:

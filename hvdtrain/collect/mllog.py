@@ -44,7 +44,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         time_ms: Milliseconds since 1970, UTC.
         event_type: `INTERVAL_START`, `INTERVAL_END` or `POINT_IN_TIME`.
         key: What happened.
-        value: Of a setting or a result.
+        value: Of a setting or a result, in the unit that MLPerf prescribes for its key.
         metadata: Which epoch, and what has to be said of the value.
     """
 

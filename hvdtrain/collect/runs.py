@@ -28,7 +28,7 @@ class WeightDecay(msgspec.Struct, frozen=True, kw_only=True):
     """The columns of Table VIII that a recipe decides.
 
     Attributes:
-        main: Of the first phase.
+        main: Coupled L2 factor lambda of the first phase.
         collapse: Of the last phase, where that is another one than `main`; else None.
         collapsed: Whether the last phase has no scale and aspect augmentation.
     """
@@ -48,7 +48,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         started: UTC, ISO 8601; empty for an incomplete run.
         system: Name of the system.
         model: What was trained.
-        nodes: Nodes.
+        nodes: How many nodes it ran on.
         node_batch: Images of a node in one update: the paper's local batch.
         recipe: Its name.
         epochs: Length of the recipe.
@@ -60,7 +60,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         seconds: Wall time of the whole run, evaluations and start-up included.
         epoch_seconds: Seconds per pass over the training images of ImageNet.
         epoch_seconds_from: `epochs`: the clock; `throughput`: 1,281,167 / images_per_second.
-        images_per_second: Of all ranks together.
+        images_per_second: Training throughput of all ranks together.
         final: The evaluation after the last epoch.
         snapshots: The evaluations after the phases that end with a snapshot, from number 1; None
             where there was none.

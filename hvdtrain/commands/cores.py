@@ -124,7 +124,7 @@ def draw_cores(topology: Topology, core_map: CoreMap, width: int) -> str:
     """A picture of the node: one cell for each core, rows by socket, and a legend.
 
     Args:
-        topology: The node.
+        topology: Sockets, cores and threads of the node, and their numbers.
         core_map: Who has which core.
         width: Columns of the terminal; a row has the most of 8, 16, 32 and 64 cores that fit.
     """

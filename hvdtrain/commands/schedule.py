@@ -30,7 +30,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         epoch: Epochs before it.
         step: Its number, counted from 0.
-        learning_rate: Of its update.
+        learning_rate: The rate that the update's gradients are multiplied with.
         weight_decay: Coupled L2 factor lambda.
         augment: Whether scale and aspect-ratio augmentation is on.
     """

@@ -136,7 +136,7 @@ def find_last_job(after: str | None, results: Path, clusters: str | None) -> Acc
 
     Args:
         after: A job or a run.
-        results: The folder of all runs.
+        results: Folder of all runs.
         clusters: Those that the waiting job may go to, as of `wanted_clusters`.
 
     Raises:

@@ -19,7 +19,7 @@ def expand_path(field: str, text: str) -> str:
 
     Args:
         field: What the path was given for.
-        text: The path.
+        text: The path as the user wrote it.
 
     Raises:
         InputError: A variable such as `$SCRATCH` is left in it; the message says what it stands

@@ -40,7 +40,7 @@ class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """Whether it makes sense to start the run once more.
 
         Args:
-            step: Of the newest checkpoint now.
+            step: Updates in the newest checkpoint now; 0: there is none.
         """
         return step > self.step or self.restarts < MOST_RESTARTS
 
@@ -50,7 +50,7 @@ def next_attempt(before: Attempt | None, step: int) -> Attempt:
 
     Args:
         before: The one before it in this job; None: this is the first.
-        step: Of the newest checkpoint now.
+        step: Updates in the newest checkpoint now; 0: there is none.
     """
     if before is None:
         return Attempt(step=step, restarts=0)
@@ -81,7 +81,7 @@ def write_failure(folder: Path, job: str, reason: str) -> None:
     """Tell a job's script that another start of its ranks would end in the same way.
 
     Args:
-        folder: Of the run.
+        folder: The run's folder.
         job: As Slurm's commands name it.
         reason: Why the ranks end. Where it cannot be written, the file says nothing but that.
     """

@@ -27,11 +27,11 @@ class EnsembleMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """A model of the ensemble.
 
     Attributes:
-        run_id: The run that made it.
+        run_id: Name of the run that trained it.
         weights_sha256: Of its final weights.
         epochs: Length of its training, that before its snapshot included.
         origin: The snapshot that it was collapsed from; None: it was trained from the start.
-        evaluation: Of its final weights.
+        evaluation: Of its final weights alone.
     """
 
     run_id: str
@@ -60,16 +60,15 @@ class Ensemble(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """An ensemble that has been evaluated.
 
     Attributes:
-        schema_version: Of this file.
         kind: `measured` on real images, `synthetic` on made-up ones.
         made: UTC, ISO 8601.
         seconds: Wall time of the evaluation.
         ranks: Ranks that it ran on.
-        model: The network of all models.
-        dataset: The data of all models.
+        model: Network, image size and classes, the same of all members.
+        dataset: What they were trained and evaluated on.
         versions: What ran.
         git_commit: Of the source tree it ran from; None: not from a checkout.
-        members: The models.
+        members: The models, in the order in which they were given.
         evaluation: Of the mean of their softmax outputs.
     """
 

@@ -68,7 +68,7 @@ class RunLock:
     """The right to write to a run's folder, until it is released or this process ends.
 
     Args:
-        path: The owner file.
+        path: The file that names the owner.
         descriptor: The same file, open and locked.
     """
 

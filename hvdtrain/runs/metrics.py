@@ -19,7 +19,7 @@ class MetricsLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         step: Updates made so far.
         epoch: Counted from 1.
         seconds: Since the training started.
-        learning_rate: Of the last update.
+        learning_rate: Rate of the last update.
         loss: Training loss of the last update, mean over the ranks; None on an evaluation.
         step_seconds: Of the last update, from its start to the start of the next.
         allreduce_seconds: The part of it that waited for the reduction, on rank 0.

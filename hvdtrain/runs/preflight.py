@@ -78,7 +78,6 @@ class Preflight(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """What `preflight.json` holds.
 
     Attributes:
-        schema_version: Of this file.
         started: UTC, ISO 8601.
         seconds: From the start of rank 0, before it loads anything, to the report.
         launcher: Who started the ranks.
@@ -124,11 +123,11 @@ class RankAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What one rank says before anything is measured.
 
     Attributes:
-        rank: Rank.
+        rank: From 0.
         host: Name of its node.
-        versions: Of its stack.
+        versions: What it has loaded.
         plan_sha256: Of the plan that it makes; None: it cannot.
-        fingerprint: Of the data that it sees.
+        fingerprint: Of the data that it sees; empty: synthetic images, or it sees none.
         input_error: Why it cannot make a plan.
     """
 

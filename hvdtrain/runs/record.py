@@ -28,7 +28,7 @@ class Straggler(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """A rank for which the others waited: see `hvdtrain.train.health.outliers` for the rule.
 
     Attributes:
-        rank: Rank.
+        rank: From 0.
         host: Name of its node.
         seconds: Of an update, from its start to the start of the next, without its wait for the
             reduction, mean over the epoch: waiting for data, computing, and all else it does.
@@ -70,7 +70,7 @@ class RankPlacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Where the threads of a rank were allowed to run, read back from the kernel.
 
     Attributes:
-        rank: Rank.
+        rank: From 0.
         host: Name of its node.
         compute: Processor ids of the compute threads, as `0-63`.
         communication: Of Horovod's and oneCCL's threads.
@@ -103,7 +103,6 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A finished run.
 
     Attributes:
-        schema_version: Of this file.
         run_id: The run's folder name, unique.
         kind: `measured` on real images, `synthetic` on made-up ones, `forecast` calculated.
         status: How it ended.

@@ -78,8 +78,8 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
         run_id: The folder's name.
         submission: What was submitted to Slurm.
         planned: The plan, written when the run started.
-        progress: The metrics.
-        ended: The record.
+        progress: What its metrics say until now.
+        ended: The record, written when it ended.
         fault: A file that cannot be read, and why; empty: none.
     """
 
@@ -106,7 +106,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
         steps: Planned; None: not known.
         epoch: Counted from 1; 0: not begun.
         epochs: Planned, the last one perhaps a part of one; None: not known.
-        images_per_second: Of all ranks together.
+        images_per_second: Training throughput of all ranks together.
         seconds_left: Until its end, as it goes now; None: not known.
         ends: When that is, waiting included; seconds since 1970; None: not known.
         stragglers: Who was slower than the others in the last epoch.

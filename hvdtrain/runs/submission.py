@@ -29,10 +29,9 @@ class Submission(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """A run that was given to Slurm.
 
     Attributes:
-        schema_version: Of this file.
         run_id: The run's folder name.
         submitted: When it was decided; UTC, ISO 8601.
-        command: The command line.
+        command: The command line that submitted it, quoted for a shell.
         system: The system that it was planned for.
         cluster: What Slurm calls the cluster, where it says so.
         job_name: What Slurm calls the jobs.

@@ -101,7 +101,7 @@ def submit_script(
     """Give a script to sbatch on its standard input.
 
     Args:
-        script: The whole script.
+        script: The job's script, passed to sbatch on its standard input.
         environ: The environment for sbatch, and so for the job.
         after: A job that must have ended, in whatever way, before this one starts. Slurm knows
             it on its own cluster only, so this one goes there too.

@@ -32,10 +32,10 @@ def submit_chain(
     """Submit the jobs of a run, each after the one before it.
 
     Args:
-        results: The folder of all runs.
+        results: Folder of all runs.
         submission: What is submitted, still without job ids.
-        script: The script of each job.
-        environ: The environment for sbatch.
+        script: The same for each job of the chain.
+        environ: The environment for sbatch, and so for the job.
         after: A job that must have ended before the first one.
         tell: Called with each job id that Slurm has given, also when it cannot be kept.
 
@@ -74,10 +74,10 @@ def submit_array(
     """Submit several runs as the tasks of one array.
 
     Args:
-        results: The folder of all runs.
+        results: Folder of all runs.
         members: Submission and script of each run.
-        script: The script of the array.
-        environ: The environment for sbatch.
+        script: Of the array; each task finds its run by its number.
+        environ: The environment for sbatch, and so for the job.
         tell: Called with each run and its job id.
 
     Raises:

@@ -95,7 +95,7 @@ def open_metrics(
     """The log of a run, on the one rank that keeps it. At the end all its lines are written.
 
     Args:
-        folder: Of the run.
+        folder: Of the run, where metrics.jsonl grows.
         tensorboard: Whether to write TensorBoard's event files as well.
         cpus: See `MetricsLog`.
 

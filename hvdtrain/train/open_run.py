@@ -31,8 +31,8 @@ class OpenRun(NamedTuple):
     """What rank 0 has found or made for a run.
 
     Attributes:
-        plan: Of the run.
-        folder: Of the run.
+        plan: What the run is to do.
+        folder: Where its files stand.
         checkpoint: The state to go on from, or to begin with; None: new weights.
         lock: The right to write to the folder, to be released when the run is done.
     """
@@ -49,7 +49,7 @@ def open_run(results: Path, run_id: str, plan: RunPlan, allow_change: bool | Non
     Args:
         results: Folder of all runs.
         run_id: Name of the run's folder.
-        plan: Of the run.
+        plan: What the run is to do.
         allow_change: Whether it may go on with another plan than it was started with; None: the
             command has no option for that.
 

@@ -33,7 +33,7 @@ class RunRecorder:
 
     Attributes:
         context: This rank among all.
-        folder: Of the run.
+        folder: Where its files stand.
         state: How far the run has come.
         lock: The right to write to the folder, on rank 0.
         begin: When the run began, by the clock of `time.monotonic`; pauses are left out.
@@ -42,7 +42,7 @@ class RunRecorder:
         allreduce_share: Share of an update that waited for the reduction, mean over the ranks.
         rank_seconds: Seconds of an update of every rank without its wait for the reduction.
         corrupt_images: Training images that could not be decoded.
-        weights_sha256: Of the final weights.
+        weights_sha256: Of the final weights; None: they are not there yet.
     """
 
     context: RankContext

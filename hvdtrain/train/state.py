@@ -16,7 +16,7 @@ class StepTimes(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Seconds of the updates of one rank: what a run's speed is calculated from.
 
     Attributes:
-        steps: Updates.
+        steps: Updates made.
         counted: Those of them that count: not the first ones of each start.
         seconds: Of those that count, each from its start to the start of the next.
         exposed_seconds: Of their wait for the reduction.
@@ -65,13 +65,13 @@ class TrainingState(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     and of the step, so there is no generator of random numbers to keep.
 
     Attributes:
-        version: Of the file.
+        version: Of the form in which this is kept in a checkpoint.
         plan: What the run set out to do.
         step: Updates made.
         epochs: Results of the epochs that have been evaluated, the last one perhaps cut short by
             the plan.
-        losses: Of the steps since then.
-        epoch_seconds: Of those steps together.
+        losses: Of the steps since then, mean over the ranks, in nats.
+        epoch_seconds: Wall time of those steps together.
         training_seconds: Wall time since the training started.
         run_seconds: Wall time of the whole run, as of the last checkpoint.
         started: When the run began; UTC, ISO 8601.

@@ -24,12 +24,12 @@ class Trainer:
     """Trains and evaluates one network. From `make_trainer`.
 
     Attributes:
-        model: The network.
+        model: From images to logits.
         optimizer: What changes its weights.
         average: Their running mean; None: the recipe wants none.
-        step: The compiled update.
+        step: The compiled update of this rank.
         evaluator: Judges the weights.
-        ranks: All of them.
+        ranks: How many there are.
     """
 
     model: tf.keras.Model

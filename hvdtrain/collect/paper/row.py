@@ -41,7 +41,7 @@ class Flag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """A printed value that the paper's own arithmetic or text disagrees with.
 
     Attributes:
-        quantity: Of the value.
+        quantity: The field of the row whose value is in doubt.
         reason: What disagrees.
     """
 
@@ -53,7 +53,7 @@ class Printed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A cell that is printed in another way than the rest of its column.
 
     Attributes:
-        heading: Of the column.
+        heading: Of the column, as printed.
         text: As printed.
     """
 
@@ -76,7 +76,7 @@ class PaperRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         collapse_weight_decay: During the collapse.
         collapse: Whether the run ends with one.
         iterations: Updates of the run.
-        epochs: Of the run.
+        epochs: Passes over the training images.
         loss: Cross-entropy on the validation images, in nats.
         top1_percent: Validation images whose first guess was right.
         top5_percent: With the right class among the first five guesses.
@@ -89,7 +89,7 @@ class PaperRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         minutes_to_75_5_percent: Projected minutes to 75.5 % top-1.
         minutes_to_76_percent: To 76 %.
         minutes_to_76_5_percent: To 76.5 %.
-        images_per_second: Of all nodes together.
+        images_per_second: Training throughput of all nodes together.
         epoch_seconds: Seconds per epoch.
         recipe: What this project repeats the row with. Not printed.
         system: The machine of the row where the title of its table names none; from the text.

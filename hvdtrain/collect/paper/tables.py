@@ -28,9 +28,9 @@ class PaperCell(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         table: Number of the table.
         row: Counted from 1.
-        heading: Of the column.
+        heading: Of the column, as printed.
         quantity: What the value is.
-        unit: Of the value.
+        unit: Of the value; `1`: a name, a yes or no, or a pure number.
         value: None: the cell is blank.
         printed: The whole cell as printed, with the other value of a column of two.
         flag: What disagrees with the value; None: nothing.

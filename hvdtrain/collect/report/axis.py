@@ -16,7 +16,7 @@ class Axis:
     """An axis.
 
     Attributes:
-        low: The value at its beginning.
+        low: The value at its beginning, in the unit of the axis.
         high: The value at its end, above `low`.
         scale: Linear, or by powers of two.
     """

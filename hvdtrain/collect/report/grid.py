@@ -53,7 +53,7 @@ def make_runs_grid(rows: Sequence[Row], links: dict[str, str]) -> Grid:
     """The table of all runs: the values of `hvdtrain collect --format json`.
 
     Args:
-        rows: Of the collected table.
+        rows: Of the table of all runs, in its order.
         links: From a run's id to that of its page.
     """
     columns = [column for column in make_runs_table(rows).columns if column.shown != "data"]

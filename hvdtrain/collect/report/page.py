@@ -44,7 +44,7 @@ class Page:
     """The report.
 
     Attributes:
-        results: The folder that was read.
+        results: Folder of all runs, as it was given.
         made: When the page was made, UTC, ISO 8601.
         version: Version of hvdtrain.
         counts: Labels of the runs, and how many have each.
@@ -75,9 +75,9 @@ class Source:
     """What a report is made of.
 
     Attributes:
-        results: The folder of all runs.
-        runs: The runs that can be believed.
-        ensembles: The ensembles that can, each with its folder's name.
+        results: Folder of all runs.
+        runs: Runs whose files can be read.
+        ensembles: Likewise, each with its folder's name.
         skipped: Runs that cannot be read, each with the reason.
         made: When the page was made, UTC, ISO 8601.
         version: Version of hvdtrain.

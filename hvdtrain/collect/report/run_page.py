@@ -79,7 +79,7 @@ def make_run_page(
 
     Args:
         run: Its record, or its plan.
-        results: The folder of all runs.
+        results: Folder of all runs.
         name: Id in the page.
         label: As in the table of all runs.
         limits: How much is shown.

@@ -33,7 +33,7 @@ class ReportServer(ThreadingHTTPServer):
     here gets nothing.
 
     Args:
-        results: The folder of all runs.
+        results: Folder of all runs, read anew for every request.
         port: 0: any free one.
         render: The page of the results in their present state, which it is given.
 

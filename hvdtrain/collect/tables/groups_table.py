@@ -46,7 +46,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
         key: Those values, in the order of the fields.
         run_ids: The runs, in order of their names.
         epoch_seconds: Seconds per epoch of ImageNet.
-        images_per_second: Of all ranks together.
+        images_per_second: Training throughput of all ranks together.
         top1_percent: Top-1 accuracy after the last epoch, of measured runs.
     """
 

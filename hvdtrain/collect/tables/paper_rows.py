@@ -98,10 +98,10 @@ def make_reproduced_row(
     """A row with the runs that reproduce it.
 
     Args:
-        table: Of the paper.
-        row: That they reproduce.
+        table: The paper's table.
+        row: The row of it that the runs reproduce.
         values: Of each run, one value for each quantity of the table.
-        provenance: Of the runs.
+        provenance: Which runs these are, on what.
         same_job: Whether their times can be compared with the paper's.
     """
     cells = []

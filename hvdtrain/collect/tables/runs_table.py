@@ -37,10 +37,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         system: Name of the system.
         model: Network, image size and precision.
         node_batch: Images of a node in one step: the paper's local batch.
-        nodes: Nodes.
+        nodes: How many nodes it ran on.
         epoch_seconds: Seconds per pass over the training images of ImageNet.
         epoch_seconds_from: `epochs`: the clock; `throughput`: 1,281,167 / images_per_second.
-        images_per_second: Of all ranks together.
+        images_per_second: Training throughput of all ranks together.
         efficiency: Throughput per node as a fraction of the base's. Only of completed runs.
         speedup: Throughput as a multiple of the base's. Only of completed runs.
         efficiency_base: run_id of the run with the fewest nodes among the completed ones of the

@@ -25,7 +25,7 @@ class Column(Generic[T]):
     Attributes:
         heading: Over the column, without its unit.
         value: Of a row, unrounded.
-        show: The text of a value.
+        show: The text of a value for people, rounded.
         field: Key in JSON and heading in CSV; empty: the column is for people only.
         unit: Of the numbers that people see; empty: none, or the heading names it.
         number: Whether it is set to the right.

@@ -140,7 +140,7 @@ class Teller:
 
     Args:
         speaks: Whether this is the one.
-        clock: Seconds.
+        clock: Seconds from any fixed moment; never goes back.
     """
 
     def __init__(self, speaks: bool, clock: Callable[[], float] = time.monotonic) -> None:

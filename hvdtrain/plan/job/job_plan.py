@@ -41,7 +41,7 @@ class ScriptOrigin(msgspec.Struct, frozen=True, kw_only=True):
     """Where a script comes from, and what it calls.
 
     Attributes:
-        command: The command line that made it.
+        command: The command line that made it, quoted for a shell.
         hvdtrain: Path of the program on the cluster.
         systems_folder: The user's own system files, when they are not in the usual place.
     """
@@ -57,14 +57,14 @@ class JobPlan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         request: What was asked for, checked.
         origin: Where the script comes from.
-        system: The cluster.
+        system: The cluster, as its file describes it.
         slurm: Its scheduler.
         partition: Where the job goes.
         walltime_min: Minutes it asks for.
         run: What the ranks will do, on the data set that the paper used.
         recipe: What `hvdtrain train` shall call the recipe.
-        core_map: The cores of a node.
-        layers: The environment of the ranks.
+        core_map: Which cores of a node compute, communicate and load data for which rank.
+        layers: The environment of the ranks, one layer of software after the other.
         forecast: None: nothing was measured on this system, or only another model.
         directives: #SBATCH directives in order; "" is a bare flag.
         job_name: Slurm's, and the beginning of the run's folder.

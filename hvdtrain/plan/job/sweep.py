@@ -53,7 +53,7 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         run_id: The run's name, from the sweep's name and the row's number.
         label: What is special about it: `nodes=256 recipe=linear-90`.
-        request: The job.
+        request: What `hvdtrain submit` would be asked for.
     """
 
     run_id: str

@@ -25,7 +25,7 @@ def make_collapse_plan(
 
     Args:
         parent: Of the run that kept the snapshot.
-        origin: The snapshot.
+        origin: The snapshot that the collapse begins at.
         epochs: Length of the collapse, above 0; None: what the recipe says.
 
     Raises:

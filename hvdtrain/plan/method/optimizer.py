@@ -37,7 +37,7 @@ class LarsSpec(
     """LARS: momentum with a rate for each layer. Source: You et al. (2017), arXiv 1708.03888.
 
     Attributes:
-        momentum: Of the buffer.
+        momentum: Share of the buffer that is kept from step to step.
         trust: eta, the length of a step as a share of the length of the weights.
         epsilon: Added to the denominator of the ratio.
     """

@@ -32,7 +32,7 @@ class SnapshotOrigin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         run_id: The run that kept it.
         snapshot: Its number among the snapshots of that run, from 1. Source: Table XI.
         step: Updates that had been made.
-        evaluation: Of the snapshot itself.
+        evaluation: Of the weights in the snapshot, on the whole validation set.
     """
 
     run_id: str

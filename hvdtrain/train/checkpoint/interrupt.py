@@ -33,7 +33,7 @@ class StopFile:
     """A file that asks the run to stop by being there.
 
     Args:
-        path: Of the file.
+        path: Where the file would be.
         seconds: How often it is looked for, at most: the folder may be on the other side of a
             network, and a step may take a few milliseconds.
     """

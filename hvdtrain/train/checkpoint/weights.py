@@ -43,8 +43,8 @@ def load_weights(model: tf.keras.Model, folder: Path, sha256: str | None) -> Non
     """Give a model the weights and moving statistics that a run has left.
 
     Args:
-        model: Of the run's plan.
-        folder: Of the run.
+        model: Built from the run's plan; its weights are replaced.
+        folder: The run's folder.
         sha256: Of the weights, as its record says.
 
     Raises:

@@ -55,7 +55,7 @@ class ShardWriter:
     """Writes the shards of one split.
 
     Args:
-        images: The images of the split.
+        images: Files of the split, and how to read them.
         classes: Names of the classes, in the order of their labels.
         destination: Folder for the shards.
         size: Pixels of the shorter side that larger images shrink to; None keeps the files.

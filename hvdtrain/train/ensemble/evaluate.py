@@ -76,7 +76,7 @@ class EnsembleEvaluator:
     """Counts hits of several models and of their average, batch by batch, and divides once.
 
     Args:
-        models: Of the same input and classes.
+        models: From images to logits, all of the same image size and classes.
         ranks: How many ranks there are.
     """
 

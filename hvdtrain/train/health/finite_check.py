@@ -30,7 +30,7 @@ def require_finite(variables: Iterable[tf.Variable], what: str, world: World) ->
     """Raise on every rank where any rank holds NaN or infinity. Collective.
 
     Args:
-        variables: The same on every rank.
+        variables: On every rank the same ones, in the same order.
         what: They are together, and after which step.
         world: All ranks.
 

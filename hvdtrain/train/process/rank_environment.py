@@ -88,7 +88,7 @@ def host_name(environ: Mapping[str, str], launch: Launch, host: str) -> str:
     With one rank on each node that is also their own.
 
     Args:
-        environ: Of this process.
+        environ: The environment of this process.
         launch: Its place in the world.
         host: What the node calls itself.
     """

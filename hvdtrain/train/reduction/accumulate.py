@@ -34,8 +34,8 @@ class GradientSums:
         """The means over all batches, the last one given here, and start again at 0.
 
         Args:
-            loss: Of the last batch.
-            gradients: Of the last batch.
+            loss: Mean of the last batch, scalar.
+            gradients: Of that loss, in the order of the variables.
             batches: How many there are, the last one included; all of one size.
         """
         mean = (self._loss + loss) / batches
