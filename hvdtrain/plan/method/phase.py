@@ -89,7 +89,7 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         yield from self._faults_of_ends()
         if self.power != 1 and self.curve != "polynomial":
             yield FieldError("power", self.power, 'only with curve = "polynomial"')
-        yield from self._faults_of_falls()
+        yield from self._faults_of_boundaries()
 
     def _faults_of_ends(self) -> Iterator[FieldError]:
         takes_end = self.curve in ("linear", "polynomial", "cosine")
@@ -106,7 +106,7 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         if self.curve == "re-warm" and self.factor is not None and self.factor <= 1:
             yield FieldError("factor", self.factor, "above 1: a re-warm rises")
 
-    def _faults_of_falls(self) -> Iterator[FieldError]:
+    def _faults_of_boundaries(self) -> Iterator[FieldError]:
         if self.curve != "steps":
             if self.at:
                 yield FieldError("at", list(self.at), 'only with curve = "steps"')
@@ -114,11 +114,11 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         if not self.at:
             yield FieldError("at", None, "when the rate falls, such as [25, 55, 75]")
         before = 0.0
-        for index, fall in enumerate(self.at):
-            if not before < fall < self.length:
+        for index, boundary in enumerate(self.at):
+            if not before < boundary < self.length:
                 allowed = f"above {before:g} and below {self.length:g}, where the phase ends"
-                yield FieldError(f"at[{index}]", fall, allowed)
-            before = fall
+                yield FieldError(f"at[{index}]", boundary, allowed)
+            before = boundary
 
 
 def round_steps(position: float) -> int:
