@@ -221,6 +221,12 @@ def test_it_starts_without_the_training_stack(words: str, out: str, tmp_path: Pa
     assert not {*HEAVY, "matplotlib", "numpy"} & set(loaded)
 
 
+def test_the_quick_tests_do_without_it_too(request: pytest.FixtureRequest) -> None:
+    # Each process that runs tests imports all their modules, and TensorFlow takes seconds.
+    if request.config.getoption("--quick"):
+        assert not HEAVY & sys.modules.keys()
+
+
 @pytest.mark.slow
 def test_a_figure_is_drawn_without_the_training_stack(tmp_path: Path) -> None:
     command = [sys.executable, "-c", START, "plot", "scaling", "-o", str(tmp_path / "figure.png")]

@@ -75,15 +75,21 @@ def in_pipe(words: str, results: Path) -> str:
 
 TABLES = (
     ("collect {results}", "efficiency"),
-    ("collect {results} --table all", "Table VIII"),
-    ("collect {results} --group-by system --group-by nodes", "runs"),
+    pytest.param("collect {results} --table all", "Table VIII", marks=pytest.mark.slow),
+    pytest.param(
+        "collect {results} --group-by system --group-by nodes", "runs", marks=pytest.mark.slow
+    ),
     ("collect {results} --compare {results}", "verdict"),
     ("systems", "submit to"),
     ("predict --nodes 256 --nodes 1536", "node-hours"),
-    ("predict --validate", "fitted"),
+    pytest.param("predict --validate", "fitted", marks=pytest.mark.slow),
     ("status --results {results}", "why"),
-    ("sweep {jobs}/sweeps/table-05.toml --dry-run", "node-hours"),
-    ("schedule collapsed-ensemble-120 --global-batch 4096", "phase"),
+    pytest.param(
+        "sweep {jobs}/sweeps/table-05.toml --dry-run", "node-hours", marks=pytest.mark.slow
+    ),
+    pytest.param(
+        "schedule collapsed-ensemble-120 --global-batch 4096", "phase", marks=pytest.mark.slow
+    ),
 )
 
 

@@ -52,6 +52,7 @@ def test_a_figure_goes_to_its_file_and_nothing_to_stdout(
     assert sorted(entry.name for entry in Path().iterdir()) == [path.name, "results"]
 
 
+@pytest.mark.slow
 def test_the_runs_own_points_are_named_in_the_drawing(results: Path, tmp_path: Path) -> None:
     import matplotlib
 
@@ -85,6 +86,7 @@ def test_the_impossible_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_record_that_cannot_be_read_is_named_and_the_figure_is_drawn(
     results: Path, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ def test_the_table_has_the_same_rows_and_says_where_the_run_ends() -> None:
     assert snapshots in invoke(*FIG_4).stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_a_drawing_goes_to_its_file_and_nothing_to_stdout(
     tmp_path: Path, ending: str, magic: bytes
@@ -74,6 +75,7 @@ def test_a_drawing_goes_to_its_file_and_nothing_to_stdout(
     assert path.read_bytes().startswith(magic)
 
 
+@pytest.mark.slow
 def test_a_drawing_says_what_its_colours_and_marks_are(tmp_path: Path) -> None:
     import matplotlib
 
