@@ -133,7 +133,7 @@ def epoch_seconds(record: Record) -> tuple[float, Clock] | None:
     """
     plan = record.plan
     if is_imagenet(plan):
-        full = [epoch for epoch in record.epochs if epoch.steps == plan.steps_per_epoch]
+        full = [epoch for epoch in record.epochs if epoch.steps == _steps_of(epoch.epoch, plan)]
         if len(full) > 1 and full[0] is record.epochs[0]:
             full = full[1:]
         mean = sum(epoch.seconds for epoch in full) / len(full) if full else 0.0
@@ -144,6 +144,10 @@ def epoch_seconds(record: Record) -> tuple[float, Clock] | None:
         if derived < math.inf:
             return derived, "throughput"
     return None
+
+
+def _steps_of(epoch: int, plan: RunPlan) -> int:
+    return plan.epoch_end(epoch) - plan.epoch_end(epoch - 1)
 
 
 def is_imagenet(plan: RunPlan) -> bool:

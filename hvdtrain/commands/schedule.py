@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
 from hvdtrain.collect.tables.formats import format_plain
 from hvdtrain.collect.tables.table import Column, Table
 from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
+from hvdtrain.plan.method.phase import round_steps
 from hvdtrain.plan.method.recipe import load_recipe, make_schedule
 from hvdtrain.plan.method.run_plan import steps_in_epoch
 from hvdtrain.plan.method.schedule import Schedule
@@ -75,15 +77,16 @@ def command(
         write_figure(make_paper_schedule_figure(loaded, global_batch), plot, "--plot")
         say(f"wrote {plot}")
     if as_json:
-        points = make_points(schedule, steps_per_epoch, every or steps_per_epoch)
-        print_json(points)
+        print_json(make_points(schedule, steps_per_epoch, every))
     elif plot is None:
-        table = make_table(schedule, steps_per_epoch, every or steps_per_epoch)
+        table = make_table(schedule, steps_per_epoch, every)
         print_text(format_plain(table))
 
 
-def make_points(schedule: Schedule, steps_per_epoch: int, every: int) -> list[Point]:
-    """Every so many steps of a schedule, from its first."""
+def make_points(schedule: Schedule, steps_per_epoch: float, every: int | None) -> list[Point]:
+    """Every so many steps of a schedule, from its first; None: the first step of every epoch."""
+    starts = (round_steps(epoch * steps_per_epoch) for epoch in itertools.count())
+    steps = itertools.count(0, every) if every else starts
     return [
         Point(
             epoch=step / steps_per_epoch,
@@ -92,23 +95,23 @@ def make_points(schedule: Schedule, steps_per_epoch: int, every: int) -> list[Po
             weight_decay=schedule.weight_decay(step),
             augment=schedule.augment(step),
         )
-        for step in range(0, schedule.steps, every)
+        for step in itertools.takewhile(lambda step: step < schedule.steps, steps)
     ]
 
 
-def make_table(schedule: Schedule, steps_per_epoch: int, every: int) -> Table[Point]:
+def make_table(schedule: Schedule, steps_per_epoch: float, every: int | None) -> Table[Point]:
     """The points as a table, each with its phase, and where the run ends."""
     columns: tuple[Column[Point], ...] = (
-        Column("epoch", lambda point: f"{point.epoch:.6g}", number=True),
+        Column("epoch", lambda point: f"{point.epoch:.4g}", number=True),
         Column("step", lambda point: point.step, number=True),
         Column("learning rate", lambda point: f"{point.learning_rate:.6f}", number=True),
         Column("weight decay", lambda point: point.weight_decay, number=True),
         Column("augment", lambda point: "on" if point.augment else "off", number=True),
         Column("phase", lambda point: schedule.segment(point.step).name),
     )
-    ends = f"ends after {schedule.steps} steps, {schedule.steps / steps_per_epoch:.6g} epochs"
+    ends = f"ends after {schedule.steps} steps, {schedule.steps / steps_per_epoch:.4g} epochs"
     if schedule.snapshots:
-        epochs = ", ".join(f"{step / steps_per_epoch:.6g}" for step in schedule.snapshots)
+        epochs = ", ".join(f"{step / steps_per_epoch:.4g}" for step in schedule.snapshots)
         ends += f"; snapshots at epochs {epochs}"
     points = make_points(schedule, steps_per_epoch, every)
     return Table(columns=columns, rows=tuple(points), notes=(ends,))

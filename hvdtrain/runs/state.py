@@ -56,7 +56,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """What a run set out to do."""
 
     total_steps: int
-    steps_per_epoch: int
+    steps_per_epoch: float
     global_batch: int
 
 

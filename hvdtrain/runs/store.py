@@ -183,7 +183,8 @@ def _plan_contradiction(plan: RunPlan) -> str | None:
     """Why a plan that fits its type was never made; None: nothing speaks against it."""
     if plan.dataset.train_images > _MAX_COUNT:
         return "its plan has more training images than any data set"
-    if plan.global_batch * plan.steps_per_epoch > plan.dataset.train_images:
+    images = plan.dataset.train_images
+    if plan.global_batch > images or plan.epoch_images > images:
         return "an epoch of its plan takes more images than the data set has"
     return None
 

@@ -52,10 +52,11 @@ class TrainingLoop:
                 or a moving statistic is NaN or infinite.
             Interrupted: A signal asked the run to stop.
         """
-        total, per_epoch = self._plan.total_steps, self._plan.steps_per_epoch
-        done = self._plan.first_epoch + len(self._state.epochs)
-        for first in range(done * per_epoch, total, per_epoch):
-            epoch, end = first // per_epoch + 1, min(first + per_epoch, total)
+        total = self._plan.total_steps
+        epoch = self._plan.first_epoch + len(self._state.epochs)
+        while self._plan.epoch_end(epoch) < total:
+            epoch += 1
+            end = min(self._plan.epoch_end(epoch), total)
             self._run_epoch(epoch, end)
             self._end_epoch(epoch, end)
             if end < total:

@@ -59,19 +59,18 @@ def open_run(results: Path, run_id: str, plan: RunPlan, allow_change: bool | Non
     """
     lock = take_lock(results / run_id)
     try:
-        folder, checkpoint = _open_locked(results, run_id, plan, allow_change)
+        return _open_locked(lock, results, run_id, plan, allow_change)
     except BaseException:
         lock.release()
         raise
-    return OpenRun(plan, folder, checkpoint, lock)
 
 
 def _open_locked(
-    results: Path, run_id: str, plan: RunPlan, allow_change: bool | None
-) -> tuple[RunFolder, Checkpoint | None]:
+    lock: RunLock, results: Path, run_id: str, plan: RunPlan, allow_change: bool | None
+) -> OpenRun:
     folder = RunFolder(results / run_id)
     if not folder.holds_run:
-        return RunFolder.create(results, run_id, plan), None
+        return OpenRun(plan, RunFolder.create(results, run_id, plan), None, lock)
     folder.check_unfinished(allow_change)
     checkpoint, damaged = read_newest(folder.path / CHECKPOINTS_FOLDER)
     for line in damaged:
@@ -82,6 +81,7 @@ def _open_locked(
             f"to start again from the first step, remove {folder.path / CHECKPOINTS_FOLDER}",
         )
     before = checkpoint.state.plan if checkpoint else folder.read_plan()
+    plan = _counted_as(before, plan)
     changes = plan_changes(before, plan)
     if changes and not allow_change:
         raise InputError(
@@ -99,15 +99,29 @@ def _open_locked(
     folder.reopen(plan, state.step if state else plan.first_step, epochs)
     where = f"step {state.step}" if state else "the first step: there is no checkpoint yet"
     print(f"hvdtrain: {run_id} goes on from {where}", file=sys.stderr, flush=True)
-    return folder, checkpoint
+    return OpenRun(plan, folder, checkpoint, lock)
+
+
+def _counted_as(before: RunPlan, plan: RunPlan) -> RunPlan:
+    """The plan with the epochs of the run that goes on: an old one left out the rest of each."""
+    whole = before.dataset.train_images // before.global_batch
+    counts_whole = before.steps_per_epoch == whole
+    same = (before.dataset.train_images, before.global_batch) == (
+        plan.dataset.train_images,
+        plan.global_batch,
+    )
+    if not (counts_whole and same):
+        return plan
+    return msgspec.structs.replace(plan, steps_per_epoch=before.steps_per_epoch)
 
 
 def _moved(checkpoint: Checkpoint, plan: RunPlan) -> Checkpoint:
     """The same state at its place in another plan: after as many epochs, and images of the next."""
     old = checkpoint.state
-    epoch, within = divmod(old.step, old.plan.steps_per_epoch)
-    images = within * old.plan.global_batch
-    steps = min(-(-images // plan.global_batch), plan.steps_per_epoch)
+    epoch = old.plan.epochs_ended(old.step)
+    within = max(0, old.step * old.plan.global_batch - epoch * old.plan.epoch_images)
+    step = -(-(epoch * plan.epoch_images + within) // plan.global_batch)
+    step = min(max(plan.epoch_end(epoch), step), plan.epoch_end(epoch + 1))
     ranks, per_rank = old.ranks, checkpoint.per_rank
     if len(ranks) != plan.ranks:
         corrupt, steps_made = _all_corrupt(old), ranks[0].times.steps
@@ -117,9 +131,7 @@ def _moved(checkpoint: Checkpoint, plan: RunPlan) -> Checkpoint:
         per_rank = per_rank.mean(axis=0, keepdims=True, dtype=np.float32)
     if old.plan.dataset != plan.dataset:
         ranks = tuple(msgspec.structs.replace(rank, corrupt=()) for rank in ranks)
-    state = msgspec.structs.replace(
-        old, plan=plan, step=epoch * plan.steps_per_epoch + steps, ranks=ranks
-    )
+    state = msgspec.structs.replace(old, plan=plan, step=step, ranks=ranks)
     return Checkpoint(state, checkpoint.replicated, per_rank)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -50,15 +51,17 @@ def make_record(
 ) -> Record:
     """A completed, measured run with full epochs of these seconds."""
     plan = plan or make_test_plan()
+    ends = [plan.epoch_end(number) for number in range(len(epoch_seconds) + 1)]
+    steps = [end - begin for begin, end in itertools.pairwise(ends)]
     epochs = tuple(
         EpochResult(
             epoch=number,
-            steps=plan.steps_per_epoch,
+            steps=made,
             seconds=seconds,
             training_loss=6.9,
             learning_rate=0.1,
         )
-        for number, seconds in enumerate(epoch_seconds, start=1)
+        for number, (made, seconds) in enumerate(zip(steps, epoch_seconds, strict=True), start=1)
     )
     values: dict[str, Any] = {
         "kind": "measured",
@@ -77,7 +80,7 @@ def make_record(
         ),
         "hosts": tuple(f"c{node:04d}" for node in range(plan.nodes)),
         "reduction": "CCL",
-        "steps": plan.steps_per_epoch * len(epochs),
+        "steps": ends[-1],
         "images_per_second": 15_000.0,
         "seconds_per_step": plan.global_batch / 15_000.0,
         "epochs": epochs,

@@ -79,7 +79,7 @@ def test_explain_leaves_stdout_alone() -> None:
 def test_the_plan_as_json() -> None:
     plan = json.loads(invoke("--nodes", "1536", "--json").stdout)
     assert plan["partition"]["name"] == "large"
-    assert plan["run"]["steps_per_epoch"] == 26
+    assert plan["run"]["steps_per_epoch"] == 1_281_167 / 49_152
     assert plan["directives"]["time"] == "00:46:00"
 
 

@@ -29,7 +29,9 @@ def points(*words: str) -> list[dict[str, Any]]:
 
 def test_json_has_a_row_for_every_epoch() -> None:
     rows = points(*FIG_4)
-    assert [row["epoch"] for row in rows] == list(range(120))
+    # An epoch of 1,281,167 images has 312.785 updates of 4,096: it begins at the nearest one.
+    assert [row["step"] for row in rows[:4]] == [0, 313, 626, 938]
+    assert [row["epoch"] for row in rows] == pytest.approx(range(120), abs=0.5 / 312)
     assert {tuple(row) for row in rows} == {
         ("epoch", "step", "learning_rate", "weight_decay", "augment")
     }
@@ -41,10 +43,12 @@ def test_json_has_a_row_for_every_epoch() -> None:
 
 def test_a_finer_grid_ends_with_the_last_step_that_it_meets() -> None:
     rows = points("large-batch-107", "--global-batch", "65536", "--every", "1")
-    schedule = make_schedule(load_recipe("large-batch-107"), 65_536, 19)
-    assert [row["step"] for row in rows] == list(range(107 * 19))
+    per_epoch = 1_281_167 / 65_536
+    schedule = make_schedule(load_recipe("large-batch-107"), 65_536, per_epoch)
+    # Source: Table IX, 2,100 updates for 107 epochs.
+    assert [row["step"] for row in rows] == list(range(2092))
     for row in rows:
-        assert row["epoch"] == pytest.approx(row["step"] / 19)
+        assert row["epoch"] == pytest.approx(row["step"] / per_epoch)
         assert row["learning_rate"] == schedule.learning_rate(row["step"])
         assert row["weight_decay"] == schedule.weight_decay(row["step"])
         assert row["augment"] == schedule.augment(row["step"])
@@ -56,8 +60,8 @@ def test_the_table_has_the_same_rows_and_says_where_the_run_ends() -> None:
     headings = ("epoch", "step", "learning rate", "weight decay", "augment", "phase")
     assert lines[0].split() == " ".join(headings).split()
     assert len(lines) == 1 + 90 + 1
-    assert lines[85].split() == ["84", "26208", "0.112941", "5e-05", "on", "decay"]
-    assert lines[86].split() == ["85", "26520", "0.094118", "0.0001", "off", "collapse"]
+    assert lines[85].split() == ["84", "26274", "0.112954", "5e-05", "on", "decay"]
+    assert lines[86].split() == ["85", "26587", "0.094118", "0.0001", "off", "collapse"]
     assert lines[-1] == "ends after 28080 steps, 90 epochs"
     snapshots = "snapshots at epochs 45, 60, 75, 90, 105, 120"
     assert snapshots in invoke(*FIG_4).stdout.splitlines()[-1]

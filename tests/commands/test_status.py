@@ -69,7 +69,7 @@ def test_a_table_of_all_runs(slurm: FakeSlurm) -> None:
     assert done.stderr == ""
     head, *lines = (line.split() for line in done.stdout.splitlines())
     assert head == ["run", "state", "job", "step", "epoch", "images/s", "left", "ends", "why"]
-    assert lines[0][:4] == [waiting, "pending", "1", "0/14040"]
+    assert lines[0][:4] == [waiting, "pending", "1", "0/14075"]
     assert lines[0][-1] == "Priority"
     assert lines[1][:6] == [running, "running", "2", "5/900", "1/90", "4.0"]
     assert lines[2][:3] == ["c", "failed", "900/900"]
@@ -90,7 +90,7 @@ def test_json_has_every_field(slurm: FakeSlurm) -> None:
     slurm.queue("1 RUNNING", name="a")
     (found,) = json.loads(invoke("--json").stdout)
     assert (found["run"], found["state"], found["jobs"]) == (run, "running", ["1"])
-    assert found["steps"] == 14040
+    assert found["steps"] == 14075
 
 
 @pytest.mark.parametrize("case", ["missing", "garbage", "refusing"])

@@ -55,7 +55,7 @@ def test_the_job_id_is_printed_and_the_script_is_kept(slurm: FakeSlurm) -> None:
     assert submission.jobs == ("4711",)
     assert submission.run_id == folder.name
     assert submission.job_name == "hvdtrain-stampede2-knl-256n-b8192"
-    assert submission.total_steps == 90 * 156
+    assert submission.total_steps == round(90 * 1_281_167 / 8192) == 14_075
     script = (folder / "job.sh").read_text()
     assert (slurm.folder / "script-4711").read_text() == script
     assert f"\nrun_id={folder.name}\n" in script

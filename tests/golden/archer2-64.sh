@@ -19,7 +19,7 @@
 # partition          standard (1-1024 nodes, 1-00:00:00), the first that the job fits into
 # global batch       64 nodes x 2 ranks x 16 images = 2048
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
-# updates            56250: 90 epochs of 625
+# updates            56301: 90 epochs of 625.57
 # peak learning rate 0.8
 # forecast           none: no step time is known for archer2
 # wall time          12:00:00, at most 768 node-hours

@@ -19,7 +19,7 @@
 # partition          dcgp_qos_bprod (17-128 nodes, 1-00:00:00), the first that the job fits into
 # global batch       32 nodes x 1 rank x 32 images = 1024
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
-# updates            112590: 90 epochs of 1251
+# updates            112603: 90 epochs of 1251.14
 # peak learning rate 0.4
 # forecast           none: no step time is known for leonardo-dcgp
 # wall time          1-00:00:00, at most 768 node-hours

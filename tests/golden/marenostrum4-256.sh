@@ -18,10 +18,10 @@
 # partition          xlarge (1-3456 nodes, 3-00:00:00), the first that the job fits into
 # global batch       256 nodes x 1 rank x 32 images = 8192
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
-# updates            14040: 90 epochs of 156
+# updates            14075: 90 epochs of 156.392
 # peak learning rate 3.2
 # epoch time         86.2 s (80.4 to 91.9), 14868 images/s
-# time to train      2.1 h, at most 2.3 h; 550 node-hours
+# time to train      2.2 h, at most 2.3 h; 551 node-hours
 # forecast           fitted to Table VI, within 2.6 %: the paper's Intel Caffe and MLSL
 # wall time          02:33:00, at most 653 node-hours
 # data               /scratch/imagenet

@@ -18,10 +18,10 @@
 # partition          xlarge (1-3456 nodes, 3-00:00:00), the first that the job fits into
 # global batch       512 nodes x 1 rank x 16 images = 8192
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
-# updates            14040: 90 epochs of 156
+# updates            14075: 90 epochs of 156.392
 # peak learning rate 3.2
 # epoch time         53.7 s (50.1 to 57.3), 23871 images/s
-# time to train      80 min, at most 86 min; 685 node-hours
+# time to train      81 min, at most 86 min; 687 node-hours
 # forecast           fitted to Table VI, within 2.6 %: the paper's Intel Caffe and MLSL
 # wall time          01:41:00, at most 862 node-hours
 # data               the folder that HVDTRAIN_DATA names when the job starts

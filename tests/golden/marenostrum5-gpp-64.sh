@@ -18,7 +18,7 @@
 # partition          gp_ehpc (1-800 nodes, 3-00:00:00), the first that the job fits into
 # global batch       64 nodes x 1 rank x 32 images = 2048
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
-# updates            56250: 90 epochs of 625
+# updates            56301: 90 epochs of 625.57
 # peak learning rate 0.8
 # forecast           none: no step time is known for marenostrum5-gpp
 # wall time          3-00:00:00, at most 4608 node-hours

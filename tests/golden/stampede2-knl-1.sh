@@ -16,7 +16,7 @@
 # partition          long (1-32 nodes, 5-00:00:00), the longest there is, and still too short
 # global batch       1 node x 1 rank x 32 images = 32
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
-# updates            3603240: 90 epochs of 40036
+# updates            3603282: 90 epochs of 40036.5
 # peak learning rate 0.0125
 # epoch time         21835.2 s (17730.2 to 25940.2), 59 images/s
 # time to train      22.7 d, at most 27.0 d; 546 node-hours

@@ -16,10 +16,10 @@
 # partition          large (1-2048 nodes, 2-00:00:00), the first that the job fits into
 # global batch       1536 nodes x 1 rank x 32 images = 49152
 # recipe             large-batch-100: 100 epochs for batches of 16K and above: peak 6.4, long warm-up, final collapse
-# updates            2600: 100 epochs of 26
+# updates            2607: 100 epochs of 26.0654
 # peak learning rate 6.4
 # epoch time         16.6 s (15.0 to 18.1), 77342 images/s
-# time to train      28 min, at most 30 min; 705 node-hours
+# time to train      28 min, at most 30 min; 707 node-hours
 # forecast           fitted to Table V, within 4.9 %: the paper's Intel Caffe and MLSL
 # wall time          00:46:00, at most 1178 node-hours
 # data               the folder that HVDTRAIN_DATA names when the job starts

@@ -2,7 +2,7 @@
 #SBATCH --job-name=hvdtrain-stampede2-knl-256n-b8192
 #SBATCH --nodes=256
 #SBATCH --ntasks-per-node=1
-#SBATCH --time=02:39:00
+#SBATCH --time=02:40:00
 #SBATCH --partition=normal
 #SBATCH --output=%x-%j.out
 #SBATCH --open-mode=append
@@ -16,12 +16,12 @@
 # partition          normal (1-256 nodes, 2-00:00:00), the first that the job fits into
 # global batch       256 nodes x 1 rank x 32 images = 8192
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
-# updates            14040: 90 epochs of 156
+# updates            14075: 90 epochs of 156.392
 # peak learning rate 3.2
 # epoch time         87.8 s (79.6 to 96.1), 14585 images/s
-# time to train      2.2 h, at most 2.4 h; 561 node-hours
+# time to train      2.2 h, at most 2.4 h; 562 node-hours
 # forecast           fitted to Table V, within 4.9 %: the paper's Intel Caffe and MLSL
-# wall time          02:39:00, at most 678 node-hours
+# wall time          02:40:00, at most 683 node-hours
 # data               /scratch/imagenet
 # cores of rank 0    compute 0-63; communication 64-67; Horovod 132; data loading 133-135,200-203,268-271
 

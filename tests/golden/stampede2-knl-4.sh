@@ -17,7 +17,7 @@
 # global batch       4 nodes x 1 rank x 32 images x 2 accumulated = 256
 # model              small/16/10/bf16
 # recipe             linear-50: 50 epochs: 5 of warm-up, then a straight line to 0
-# updates            200: 0.039968 epochs of 5004
+# updates            200: 0.03996 epochs of 5004.56
 # peak learning rate 0.1
 # forecast           none: the step time of stampede2-knl was fitted to resnet50-v1/224/1000/fp32, and says nothing of small/16/10/bf16
 # wall time          00:30:00, at most 2 node-hours

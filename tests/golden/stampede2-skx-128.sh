@@ -16,7 +16,7 @@
 # partition          skx-normal (1-128 nodes, 2-00:00:00), the first that the job fits into
 # global batch       128 nodes x 2 ranks x 16 images = 4096
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
-# updates            28080: 90 epochs of 312
+# updates            28151: 90 epochs of 312.785
 # peak learning rate 1.6
 # forecast           none: no step time is known for stampede2-skx
 # wall time          04:00:00, at most 512 node-hours

@@ -16,7 +16,7 @@
 # partition          icx (1-32 nodes, 2-00:00:00), the first that the job fits into
 # global batch       32 nodes x 1 rank x 32 images = 1024
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
-# updates            112590: 90 epochs of 1251
+# updates            112603: 90 epochs of 1251.14
 # peak learning rate 0.4
 # forecast           none: no step time is known for stampede3-icx
 # wall time          2-00:00:00, at most 1536 node-hours

@@ -75,7 +75,7 @@ def make_rank_figure(rank_seconds: Sequence[float], limit: int) -> Figure:
     )
 
 
-def _along(metrics: Metrics, plan: RunPlan) -> tuple[int, str]:
+def _along(metrics: Metrics, plan: RunPlan) -> tuple[float, str]:
     """Updates of one unit of the horizontal axis, and its label; a short run has no epochs."""
     short = not metrics.steps or metrics.steps[-1].step < plan.steps_per_epoch
     return (1, "update") if short else (plan.steps_per_epoch, "epoch")

@@ -49,7 +49,7 @@ def _paper_points(number: FigureNumber, peak_lr: float) -> tuple[Point, ...]:
     )
 
 
-def make_schedule_figure(schedule: Schedule, steps_per_epoch: int, title: str) -> Figure:
+def make_schedule_figure(schedule: Schedule, steps_per_epoch: float, title: str) -> Figure:
     """The learning rate over the epochs, coloured by weight decay.
 
     A strip below says where scale and aspect augmentation is on; marks on the curve are the
@@ -96,7 +96,7 @@ def _with_first_steps(schedule: Schedule) -> list[tuple[int, Segment]]:
     return list(zip(firsts, schedule.segments, strict=False))
 
 
-def _describe(schedule: Schedule, steps_per_epoch: int) -> str:
+def _describe(schedule: Schedule, steps_per_epoch: float) -> str:
     text = (
         f"{schedule.steps / steps_per_epoch:.4g} epochs, {schedule.steps} updates; "
         f"highest learning rate {schedule.peak_lr:g}"

@@ -30,7 +30,7 @@ def describe_job(plan: JobPlan) -> tuple[tuple[str, str], ...]:
         ),
         *((("model", run.model.label),) if run.model != ModelSpec() else ()),
         ("recipe", f"{run.recipe.name}: {run.recipe.title}"),
-        ("updates", f"{run.total_steps}: {epochs:g} epochs of {run.steps_per_epoch}"),
+        ("updates", f"{run.total_steps}: {epochs:.4g} epochs of {run.steps_per_epoch:.6g}"),
         ("peak learning rate", f"{schedule.peak_lr:g}"),
         *_forecast(plan),
         ("wall time", f"{format_walltime(plan.walltime_min)}, at most {node_hours:.0f} node-hours"),

@@ -48,7 +48,7 @@ def make_collapse_plan(
         raise InputError(
             "--epochs",
             collapse.epochs,
-            f"at least one step; an epoch has {parent.steps_per_epoch}",
+            f"at least one step; an epoch has {parent.steps_per_epoch:.6g}",
             f"--epochs {1 / parent.steps_per_epoch:.3g}",
         )
     return plan

@@ -61,7 +61,7 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """Its length in its own unit."""
         return self.epochs if self.epochs is not None else float(self.steps or 0)
 
-    def in_steps(self, length: float, steps_per_epoch: int) -> float:
+    def in_steps(self, length: float, steps_per_epoch: float) -> float:
         """A length in the phase's own unit as a number of updates, not rounded."""
         return length if self.epochs is None else length * steps_per_epoch
 

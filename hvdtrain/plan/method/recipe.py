@@ -182,7 +182,7 @@ def default_recipe(global_batch: int) -> str:
     return "large-batch-100" if global_batch >= LARGE_BATCH else "linear-90"
 
 
-def make_schedule(recipe: Recipe, global_batch: int, steps_per_epoch: int) -> Schedule:
+def make_schedule(recipe: Recipe, global_batch: int, steps_per_epoch: float) -> Schedule:
     """The recipe for one global batch, with phases that begin and end at whole steps.
 
     Phase boundaries are rounded from the start of training, so rounding never adds up. A phase
@@ -218,13 +218,13 @@ def make_schedule(recipe: Recipe, global_batch: int, steps_per_epoch: int) -> Sc
         raise InputError(
             "--epochs",
             recipe.epochs,
-            f"at least one step; an epoch has {steps_per_epoch}",
+            f"at least one step; an epoch has {steps_per_epoch:.6g}",
             f"--epochs {1 / steps_per_epoch:.3g}",
         )
     return Schedule(segments=tuple(segments))
 
 
-def snapshot_phases(recipe: Recipe, global_batch: int, steps_per_epoch: int) -> tuple[int, ...]:
+def snapshot_phases(recipe: Recipe, global_batch: int, steps_per_epoch: float) -> tuple[int, ...]:
     """The phases, counted from 0, that end with the snapshots of the schedule, in their order."""
     placed = _placed_phases(recipe, global_batch, steps_per_epoch)
     return tuple(
@@ -233,7 +233,7 @@ def snapshot_phases(recipe: Recipe, global_batch: int, steps_per_epoch: int) -> 
 
 
 def _placed_phases(
-    recipe: Recipe, global_batch: int, steps_per_epoch: int
+    recipe: Recipe, global_batch: int, steps_per_epoch: float
 ) -> Iterator[tuple[Phase, float, int]]:
     """Each phase, where it begins in steps, not rounded, and its whole steps, perhaps none."""
     begin = 0.0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from hvdtrain.errors import InputError
 from hvdtrain.files.numbers import PositiveInt, Seed
@@ -27,8 +30,9 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         model: What is trained.
         source: Where the images come from.
         dataset: What is there.
-        steps_per_epoch: Updates in an epoch, the same on every rank: the images of an epoch
-            that do not fill a global batch wait for the next epoch's order.
+        steps_per_epoch: Images of an epoch, divided by those of an update: not a whole number,
+            for the rest of an epoch shares an update with the beginning of the next. In plans
+            of earlier versions it is one: the rest was left out of the epoch.
         stop_after_steps: Updates after which the run ends early; None: the whole recipe.
         seed: Of weights, data order and augmentation.
         origin: The snapshot that the run begins at: steps and epochs are counted on from there.
@@ -44,7 +48,7 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     model: ModelSpec
     source: DataSource
     dataset: DatasetInfo
-    steps_per_epoch: PositiveInt
+    steps_per_epoch: Annotated[float, Meta(ge=1, le=2**53)]
     stop_after_steps: PositiveInt | None = None
     seed: Seed = 0
     origin: SnapshotOrigin | None = None
@@ -65,6 +69,11 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return self.node_batch * self.nodes
 
     @property
+    def epoch_images(self) -> int:
+        """Images that an epoch is trained on: all, but in old plans."""
+        return round(self.steps_per_epoch * self.global_batch)
+
+    @property
     def schedule(self) -> Schedule:
         """Learning rate, weight decay and augmentation of every step."""
         return make_schedule(self.recipe, self.global_batch, self.steps_per_epoch)
@@ -77,13 +86,21 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     @property
     def first_epoch(self) -> int:
         """Whole epochs that had been made when the run began."""
-        return self.first_step // self.steps_per_epoch
+        return self.epochs_ended(self.first_step)
 
     @property
     def total_steps(self) -> int:
         """Updates of the run, those before it began included."""
         steps = self.schedule.steps
         return steps if self.stop_after_steps is None else min(steps, self.stop_after_steps)
+
+    def epoch_end(self, epoch: int) -> int:
+        """Updates after which so many epochs have ended: the nearest whole number, halves up."""
+        return (2 * epoch * self.epoch_images + self.global_batch) // (2 * self.global_batch)
+
+    def epochs_ended(self, step: int) -> int:
+        """Epochs that have ended after so many updates: the most whose `epoch_end` is reached."""
+        return ((2 * step + 1) * self.global_batch - 1) // (2 * self.epoch_images)
 
 
 def split_node_batch(node_batch: int, ranks_per_node: int) -> int:
@@ -103,8 +120,8 @@ def split_node_batch(node_batch: int, ranks_per_node: int) -> int:
     return node_batch // ranks_per_node
 
 
-def steps_in_epoch(train_images: int, global_batch: int) -> int:
-    """Whole updates in one pass over the training images.
+def steps_in_epoch(train_images: int, global_batch: int) -> float:
+    """Updates in one pass over the training images, 1 or more, not a whole number.
 
     Raises:
         InputError: One global batch is more than the whole data set.
@@ -116,7 +133,7 @@ def steps_in_epoch(train_images: int, global_batch: int) -> int:
             f"at most the {train_images} training images",
             "use a smaller batch per rank, fewer ranks, or less accumulation",
         )
-    return train_images // global_batch
+    return train_images / global_batch
 
 
 def make_plan(

@@ -174,18 +174,19 @@ class ImagePipeline:
                 examples = examples[self._shard.rank_batch :]
 
     def _order(self, number: int) -> tuple[Examples, Examples, bool]:
-        """Examples of a batch of the run, keys of its epoch, and whether scale and aspect vary."""
+        """Examples of a batch of the run, keys of each, and whether scale and aspect vary."""
         step, batch = divmod(number, self._shard.batches)
-        epoch, within = divmod(step, self._plan.steps_per_epoch)
-        examples = step_examples(
-            self._permutation(epoch), within, self._shard, self.corrupt_training.examples
+        examples, epochs = step_examples(
+            self._permutation,
+            step,
+            self._plan.epoch_images,
+            self._shard,
+            self.corrupt_training.examples,
         )
         first = batch * self._shard.rank_batch
-        return (
-            examples[first : first + self._shard.rank_batch],
-            augmentation_keys(self._plan.seed, epoch),
-            self._schedule.augment(step),
-        )
+        own = slice(first, first + self._shard.rank_batch)
+        keys = [augmentation_keys(self._plan.seed, epoch) for epoch in epochs[own].tolist()]
+        return examples[own], np.stack(keys), self._schedule.augment(step)
 
     def _stream_training(self, first_batch: int) -> tf.data.Dataset:
         batch = self._shard.rank_batch
@@ -194,7 +195,7 @@ class ImagePipeline:
         def orders() -> Iterator[tuple[Examples, Examples, npt.NDArray[np.bool_]]]:
             for number in range(first_batch, end):
                 examples, keys, augment = self._order(number)
-                yield examples, np.tile(keys, (batch, 1)), np.full(batch, augment)
+                yield examples, keys, np.full(batch, augment)
 
         signature = (
             tf.TensorSpec([batch], tf.int64),
@@ -230,9 +231,9 @@ class ImagePipeline:
         made: list[Batch] = []
         while len(made) < self._shard.rank_batch:
             examples, keys, augment = self._order(number)
-            example = int(examples[len(made)])
+            example, own_keys = int(examples[len(made)]), keys[len(made)]
             try:
-                made.append(self._prepare_training(example, keys, augment))
+                made.append(self._prepare_training(example, own_keys, augment))
             except tf.errors.OpError as fault:
                 log.add(example, explain(fault))
         _say_if_passing(before == log.examples, error)

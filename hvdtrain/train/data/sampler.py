@@ -1,15 +1,16 @@
-"""Which examples each rank reads in each step: a pure function of seed, epoch, step and rank.
+"""Which examples each rank reads in each step: a pure function of seed, step and rank.
 
-Step s of an epoch takes the s-th block of global_batch examples from the epoch's permutation, and
-each rank its part of that block. So no example comes twice in an epoch, every rank has the same
-number of steps, a step's examples do not depend on how many ranks share them, and a run can start
-at any step without reading what went before. What is left of the permutation after the last whole
-block is dropped: other examples in every epoch.
+The permutations of the epochs follow one another without end. Step s takes the s-th block of
+global_batch examples from that row, and each rank its part of that block. So no example comes twice
+in an epoch, nor more than once more than any other in a whole run; every rank has the same number
+of steps, a step's examples do not depend on how many ranks share them, and a run can start at any
+step without reading what went before. A block may hold the rest of one epoch and the beginning of
+the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,23 +66,69 @@ def augmentation_keys(seed: int, epoch: int) -> Examples:
     return (state >> np.uint64(1)).astype(np.int64)
 
 
-def step_examples(
-    permutation: Examples, step: int, shard: Shard, corrupt: Collection[int] = ()
-) -> Examples:
-    """What one rank reads in one step of an epoch: int64 [rank_images], batch after batch.
+@dataclass(frozen=True)
+class Part:
+    """What a rank reads in one step from one epoch.
+
+    Attributes:
+        epoch: Counted from 0.
+        first: Place of the first example in the permutation of the epoch.
+        images: Examples, at least 1.
+    """
+
+    epoch: int
+    first: int
+    images: int
+
+
+def step_parts(step: int, epoch_images: int, shard: Shard) -> Iterator[Part]:
+    """Where a rank reads in one step: in one epoch, or at the end of one and in the next.
 
     Args:
-        permutation: The epoch's order of examples, int64 [images].
-        step: Step within the epoch, counted from 0.
+        step: Step of the run, counted from 0.
+        epoch_images: Examples that are taken from each permutation, from its first on.
+        shard: The rank's part of every global batch.
+    """
+    position = step * shard.global_batch + shard.rank * shard.rank_images
+    end = position + shard.rank_images
+    while position < end:
+        epoch, first = divmod(position, epoch_images)
+        images = min(end - position, epoch_images - first)
+        yield Part(epoch, first, images)
+        position += images
+
+
+def step_examples(
+    permutation: Callable[[int], Examples],
+    step: int,
+    epoch_images: int,
+    shard: Shard,
+    corrupt: Collection[int] = (),
+) -> tuple[Examples, Examples]:
+    """What one rank reads in one step, batch after batch.
+
+    Args:
+        permutation: The order of examples in an epoch, int64 [images].
+        step: Step of the run, counted from 0.
+        epoch_images: Examples that are taken from each permutation, from its first on.
         shard: The rank's part of every global batch.
         corrupt: Examples that cannot be decoded; each is replaced by `substitute`.
+
+    Returns:
+        The examples, and the epoch of each, counted from 0: both int64 [rank_images].
     """
-    first = step * shard.global_batch + shard.rank * shard.rank_images
-    examples = permutation[first : first + shard.rank_images].copy()
+    parts = list(step_parts(step, epoch_images, shard))
+    examples = np.concatenate([_read_part(permutation(p.epoch), p, corrupt) for p in parts])
+    epochs = np.repeat([part.epoch for part in parts], [part.images for part in parts])
+    return examples, epochs
+
+
+def _read_part(permutation: Examples, part: Part, corrupt: Collection[int]) -> Examples:
+    examples = permutation[part.first : part.first + part.images].copy()
     if corrupt:
         for i, example in enumerate(examples.tolist()):
             if example in corrupt:
-                examples[i] = substitute(permutation, first + i, corrupt)
+                examples[i] = substitute(permutation, part.first + i, corrupt)
     return examples
 
 

@@ -105,11 +105,13 @@ def test_accuracy_of_a_run_that_goes_on_is_that_of_its_metrics(tmp_path: Path) -
     plan = make_test_plan()
     folder = write_plan(tmp_path, "live", plan)
     line = MetricsLine(
-        step=plan.steps_per_epoch, epoch=1, seconds=90, learning_rate=1, top1=0.25, count=50_000
+        step=plan.epoch_end(1), epoch=1, seconds=90, learning_rate=1, top1=0.25, count=50_000
     )
     write_metrics(folder, [line])
     found = read_accuracies(tmp_path, [Incomplete(run_id="live", plan=plan)])
-    assert [(run.label, run.points) for run in found] == [("incomplete", ((1.0, 25.0),))]
+    at = plan.epoch_end(1) / plan.steps_per_epoch
+    assert at == pytest.approx(1, abs=0.5 / plan.steps_per_epoch)
+    assert [(run.label, run.points) for run in found] == [("incomplete", ((at, 25.0),))]
 
 
 def step(number: int, seconds: float, took: float = 1.0) -> MetricsLine:
@@ -153,10 +155,11 @@ def test_loss_and_throughput_are_those_of_the_metrics() -> None:
 
 def test_a_run_of_whole_epochs_is_drawn_over_its_epochs() -> None:
     plan = make_test_plan()
-    metrics = Metrics(steps=(step(plan.steps_per_epoch, 90.0), step(2 * plan.steps_per_epoch, 180)))
+    metrics = Metrics(steps=(step(plan.epoch_end(1), 90.0), step(plan.epoch_end(2), 180)))
     figure = make_throughput_figure(metrics, plan, 100)
     assert figure.x_label == "epoch"
-    assert [x for x, _ in figure.panels[0].series[0].points] == [1, 2]
+    ends = [x for x, _ in figure.panels[0].series[0].points]
+    assert ends == pytest.approx([1, 2], abs=0.5 / plan.steps_per_epoch)
 
 
 def test_every_rank_has_its_own_seconds() -> None:

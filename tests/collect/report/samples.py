@@ -38,7 +38,7 @@ def epochs(seconds: float, count: int, plan: RunPlan) -> tuple[EpochResult, ...]
     return tuple(
         EpochResult(
             epoch=number,
-            steps=plan.steps_per_epoch,
+            steps=plan.epoch_end(number) - plan.epoch_end(number - 1),
             seconds=seconds,
             training_loss=7.0 - number,
             learning_rate=0.1,
@@ -53,7 +53,7 @@ def metrics(plan: RunPlan, steps: int) -> list[MetricsLine]:
     return [
         MetricsLine(
             step=step,
-            epoch=1 + step // plan.steps_per_epoch,
+            epoch=1 + plan.epochs_ended(step),
             seconds=20 + 0.5 * step,
             learning_rate=0.1,
             loss=7 / step,

@@ -109,7 +109,7 @@ def test_a_run_has_its_script_its_versions_and_its_ranks(page: Page) -> None:
         "Where the wall time went",
     ]
     epochs, ranks = run.grids
-    assert [cell.text for cell in epochs.rows[2]][:4] == ["3", "78", "47.9", "26679.6"]
+    assert [cell.text for cell in epochs.rows[2]][:4] == ["3", "79", "47.9", "27021.6"]
     assert [cell.text for cell in ranks.rows[0]] == [
         "0-511",
         "c0000, c0001, c0002, c0003 and 508 more",

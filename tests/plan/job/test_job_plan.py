@@ -24,7 +24,7 @@ def job(**request: Any) -> JobPlan:
 def test_the_default_is_the_papers_49152_run() -> None:
     plan = job(nodes=1536)
     assert plan.partition.name == "large"
-    assert (plan.run.global_batch, plan.run.total_steps) == (49_152, 2600)
+    assert (plan.run.global_batch, plan.run.total_steps) == (49_152, 2607)
     assert plan.recipe == "large-batch-100"
     assert plan.forecast is not None
     assert plan.walltime_min == plan.forecast.walltime_min == 46
@@ -163,7 +163,7 @@ def test_a_run_of_a_few_updates_is_forecast_as_such() -> None:
     assert plan.forecast is not None and whole.forecast is not None
     ratio = plan.forecast.minutes_to_train.value / whole.forecast.minutes_to_train.value
     assert ratio == pytest.approx(100 / whole.run.total_steps)
-    assert dict(describe_job(plan))["updates"].startswith("100: 0.641026 epochs of 156")
+    assert dict(describe_job(plan))["updates"].startswith("100: 0.6394 epochs of 156.392")
 
 
 def test_limits_that_are_unverified_are_told() -> None:
@@ -212,10 +212,10 @@ def test_the_impossible_is_refused_and_named(request_: dict[str, Any], field: st
 def test_the_description_has_what_a_person_asks_first() -> None:
     lines = dict(describe_job(job(nodes=1536)))
     assert lines["global batch"] == "1536 nodes x 1 rank x 32 images = 49152"
-    assert lines["updates"] == "2600: 100 epochs of 26"
+    assert lines["updates"] == "2607: 100 epochs of 26.0654"
     assert lines["peak learning rate"] == "6.4"
     assert lines["epoch time"].startswith("16.6 s (15.0 to 18.1)")
-    assert lines["time to train"] == "28 min, at most 30 min; 705 node-hours"
+    assert lines["time to train"] == "28 min, at most 30 min; 707 node-hours"
     assert "Intel Caffe" in lines["forecast"]
     assert "compute 0-63; communication 64-67" in lines["cores of rank 0"]
 

@@ -14,8 +14,10 @@ from tests.samples import sample_plan
 def test_batches_multiply() -> None:
     plan = sample_plan(nodes=3, ranks_per_node=2, rank_batch=4)
     assert (plan.ranks, plan.node_batch, plan.global_batch) == (6, 8, 24)
-    # 80 images: three whole batches of 24.
-    assert plan.steps_per_epoch == 3
+    # 80 images: three whole batches of 24, and 8 images of the next epoch's first.
+    assert plan.steps_per_epoch == 80 / 24
+    assert [plan.epoch_end(epoch) for epoch in range(5)] == [0, 3, 7, 10, 13]
+    assert [plan.epochs_ended(step) for step in (0, 2, 3, 6, 7, 12, 13)] == [0, 0, 1, 1, 2, 3, 4]
 
 
 def test_accumulated_batches_count_and_the_schedule_counts_updates() -> None:

@@ -16,6 +16,7 @@ IMAGENET = 1_281_167
 
 
 def of_recipe(name: str, global_batch: int) -> tuple[Schedule, int]:
+    # A whole number, so that every phase ends where it is looked for.
     steps_per_epoch = IMAGENET // global_batch
     return make_schedule(load_recipe(name), global_batch, steps_per_epoch), steps_per_epoch
 
@@ -53,9 +54,21 @@ def test_large_batches_keep_the_peak_of_16k() -> None:
     assert of_recipe("large-batch-100", 8192)[0].peak_lr == pytest.approx(3.2)
 
 
-def test_the_49152_run_has_2600_updates() -> None:
-    # Source: Table IX.
-    assert of_recipe("large-batch-100", 49_152)[0].steps == 2600
+@pytest.mark.parametrize(
+    ("name", "global_batch", "updates", "printed"),
+    [
+        # Source: Tables II and IX.
+        ("linear-90", 8192, 14_075, 14_200),
+        ("large-batch-100", 49_152, 2607, 2600),
+        ("large-batch-107", 65_536, 2092, 2100),
+    ],
+)
+def test_a_run_has_as_many_updates_as_its_images_fill(
+    name: str, global_batch: int, updates: int, printed: int
+) -> None:
+    recipe = load_recipe(name)
+    assert make_schedule(recipe, global_batch, IMAGENET / global_batch).steps == updates
+    assert updates == pytest.approx(printed, rel=0.01)
 
 
 def test_the_collapse_begins_where_the_line_left_off() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,10 @@ def open_images(plan: RunPlan, rank: int = 0) -> ImagePipeline:
     return pipeline
 
 
+def in_order(plan: RunPlan) -> Callable[[int], order.Examples]:
+    return lambda epoch: order.permute(18, plan.seed, epoch)
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """18 training and 10 validation images of two classes."""
@@ -114,10 +119,10 @@ def own_folders(tmp_path: Path) -> Path:
 
 def test_every_rank_has_the_planned_steps_of_full_batches(data: Path) -> None:
     plan = plan_for(data)
-    assert (plan.steps_per_epoch, plan.total_steps) == (2, 4)
+    assert (plan.steps_per_epoch, plan.epoch_end(1), plan.total_steps) == (2.25, 2, 5)
     for rank in range(2):
         batches = training(open_pipeline(plan, rank, threads=1))
-        assert [images.shape for images, _ in batches] == [(4, 16, 16, 3)] * 4
+        assert [images.shape for images, _ in batches] == [(4, 16, 16, 3)] * 5
         assert all(images.dtype == np.float32 for images, _ in batches)
         assert all(labels.dtype == np.int64 and labels.shape == (4,) for _, labels in batches)
 
@@ -128,8 +133,7 @@ def test_labels_belong_to_the_examples_of_the_order(folders: Path) -> None:
     for rank in range(2):
         shard = order.Shard(rank, 2, 4)
         for step, (_, labels) in enumerate(training(open_pipeline(plan, rank, threads=2))):
-            permutation = order.permute(18, plan.seed, step // 2)
-            examples = order.step_examples(permutation, step % 2, shard)
+            examples, _ = order.step_examples(in_order(plan), step, plan.epoch_images, shard)
             assert labels.tolist() == [int(names[e][len("class")]) for e in examples]
 
 
@@ -234,7 +238,7 @@ def test_a_corrupt_training_image_is_named_once_and_replaced(
     sound = training(open_images(plan_for(own_folders)))
     plan = plan_for(own_folders)
     step, place = 1, 2
-    bad = int(order.step_examples(order.permute(18, 0, 0), step, order.Shard(0, 2, 4))[place])
+    bad = int(order.step_examples(in_order(plan), step, 18, order.Shard(0, 2, 4))[0][place])
     path = own_folders / "train" / list_folders(own_folders).train.names[bad]
     cut_off(path)
     pipeline = open_images(plan)
