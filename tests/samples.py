@@ -36,7 +36,11 @@ def sample_plan(**changes: Any) -> RunPlan:
     }
     values |= changes
     spec = model_fields(values.pop("model")) | {"steps": values.pop("stop_after_steps", None)}
-    spec |= {key: values.pop(key) for key in ("accumulate", "epochs", "seed") if key in values}
+    spec |= {
+        key: values.pop(key)
+        for key in ("accumulate", "epochs", "seed", "evaluate_epochs")
+        if key in values
+    }
     return make_plan(TrainSpec(**spec), **values)
 
 

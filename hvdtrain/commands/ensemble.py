@@ -64,10 +64,15 @@ def make_table(ensemble: Ensemble) -> Table[EnsembleRow]:
     return Table(columns=_COLUMNS, rows=ensemble.rows)
 
 
+def format_loss(loss: float | None) -> str:
+    """A loss; None: it is not finite."""
+    return "not finite" if loss is None else f"{loss:.4f}"
+
+
 _COLUMNS: tuple[Column[EnsembleRow], ...] = (
     Column("number", lambda row: row.number),
     Column("run", lambda row: row.run_id),
-    Column("loss", lambda row: f"{row.evaluation.loss:.4f}", number=True),
+    Column("loss", lambda row: format_loss(row.evaluation.loss), number=True),
     Column("top-1", lambda row: f"{100 * row.evaluation.top1:.2f}", unit="%", number=True),
     Column("top-5", lambda row: f"{100 * row.evaluation.top5:.2f}", unit="%", number=True),
 )

@@ -17,12 +17,14 @@ def plan_changes(old: RunPlan, new: RunPlan) -> list[str]:
     """The fields that changed, as `rank_batch: 32 -> 64`; empty: the run can go on as it was.
 
     The folder of the data may be another one, such as a fresh copy on the nodes: the data's
-    fingerprint says whether the images are the same.
+    fingerprint says whether the images are the same. Evaluations may be rarer, or more frequent.
     """
     before: dict[str, Any] = msgspec.to_builtins(old)
     after: dict[str, Any] = msgspec.to_builtins(new)
     for plan in (before, after):
         del plan["source"]["path"]
+        # An evaluation changes nothing of the training.
+        del plan["evaluate_epochs"]
     return list(_differences("", before, after))
 
 

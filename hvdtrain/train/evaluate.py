@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -68,9 +69,8 @@ def make_result(totals: NDArray[np.float64]) -> EvaluationResult:
     count, top1, top5, loss = totals.tolist()
     if count == 0:
         raise RunError("there are no examples to evaluate on", "check the evaluation data")
-    return EvaluationResult(
-        count=int(count), top1=top1 / count, top5=top5 / count, loss=loss / count
-    )
+    mean = loss / count if math.isfinite(loss) else None
+    return EvaluationResult(count=int(count), top1=top1 / count, top5=top5 / count, loss=mean)
 
 
 def count_hits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

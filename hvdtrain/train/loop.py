@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from hvdtrain.runs.metrics import MetricsLine
-from hvdtrain.runs.record import EpochResult, EvaluationResult
+from hvdtrain.runs.record import EpochResult
 from hvdtrain.train.health.divergence import DivergedError
 from hvdtrain.train.step import StepResult
 
@@ -20,7 +20,7 @@ caches."""
 
 
 class TrainingLoop:
-    """Runs a plan from where its state is to its last step, with an evaluation after every epoch.
+    """Runs a plan from where its state is to its last step, evaluating as often as that says.
 
     A step lasts from its start to the start of the next, so that the steps of an epoch add up to
     its seconds, whatever a rank does between two updates. Evaluations, snapshots, and checkpoints
@@ -48,8 +48,8 @@ class TrainingLoop:
         """Train.
 
         Raises:
-            DivergedError: The mean loss of a step or of an evaluation, a gradient, a weight, a slot
-                or a moving statistic is NaN or infinite.
+            DivergedError: The mean loss of a step, a gradient, a weight, a slot or a moving
+                statistic is NaN or infinite.
             Interrupted: A signal asked the run to stop.
         """
         total = self._plan.total_steps
@@ -73,7 +73,7 @@ class TrainingLoop:
                 self._run.check_threads()
             if self._state.step < end:
                 # Before a checkpoint of this step, or a continued run would not come by again.
-                self._keep_midway(epoch)
+                self._keep_midway()
             self._run.coordinator.step_ends()
 
     def _run_step(self, epoch: int) -> None:
@@ -131,12 +131,12 @@ class TrainingLoop:
             what = f"loss at step {step} (epoch {epoch}) is {loss}"
         raise DivergedError(f"the {what}", where, faults)
 
-    def _keep_midway(self, epoch: int) -> None:
+    def _keep_midway(self) -> None:
         """Keep a snapshot that is due within an epoch; its seconds are those of no step."""
         number = self._snapshots.get(self._state.step)
         if number is not None:
             begin = time.perf_counter()
-            self._run.keep_snapshot(number, self._evaluate(epoch))
+            self._run.keep_snapshot(number, self._run.evaluate())
             self._step_started += time.perf_counter() - begin
 
     def _end_epoch(self, epoch: int, end: int) -> None:
@@ -147,7 +147,7 @@ class TrainingLoop:
             math.fsum(compute) / len(compute) if compute else None
         )
         begin = time.perf_counter()
-        evaluation = self._evaluate(epoch)
+        evaluation = self._run.evaluate() if self._plan.is_evaluated(epoch) else None
         result = EpochResult(
             epoch=epoch,
             steps=len(state.losses),
@@ -155,23 +155,24 @@ class TrainingLoop:
             training_loss=math.fsum(state.losses) / len(state.losses),
             learning_rate=self._schedule.learning_rate(end - 1),
             evaluation=evaluation,
-            evaluation_seconds=time.perf_counter() - begin,
+            evaluation_seconds=time.perf_counter() - begin if evaluation else 0.0,
             stragglers=stragglers,
         )
         state.epochs.append(result)
         state.losses, state.epoch_seconds = [], 0.0
-        self._report_epoch(result, evaluation)
-        if end in self._snapshots:
+        self._report_epoch(result)
+        if end in self._snapshots and evaluation is not None:
             self._run.keep_snapshot(self._snapshots[end], evaluation)
 
-    def _evaluate(self, epoch: int) -> EvaluationResult:
-        evaluation = self._run.evaluate()
-        if not math.isfinite(evaluation.loss):
-            where = f"step {self._state.step} (epoch {epoch})"
-            raise DivergedError(f"the evaluation loss at {where} is {evaluation.loss}")
-        return evaluation
-
-    def _report_epoch(self, result: EpochResult, evaluation: EvaluationResult) -> None:
+    def _report_epoch(self, result: EpochResult) -> None:
+        evaluation = result.evaluation
+        trained = (
+            f"epoch {result.epoch}: {result.seconds:.1f} s, "
+            f"training loss {result.training_loss:.4f}"
+        )
+        if evaluation is None:
+            self._run.reporter.say(trained)
+            return
         self._run.log_metrics(
             MetricsLine(
                 step=self._state.step,
@@ -185,9 +186,9 @@ class TrainingLoop:
                 stragglers=result.stragglers,
             )
         )
+        # The weights are finite: one image may have logits that are not, and the run goes on.
+        loss = "that is not finite" if evaluation.loss is None else f"{evaluation.loss:.4f}"
         self._run.reporter.say(
-            f"epoch {result.epoch}: {result.seconds:.1f} s, "
-            f"training loss {result.training_loss:.4f}, "
-            f"top-1 {evaluation.top1:.2%}, top-5 {evaluation.top5:.2%}, "
-            f"evaluation loss {evaluation.loss:.4f} on {evaluation.count} images"
+            f"{trained}, top-1 {evaluation.top1:.2%}, top-5 {evaluation.top5:.2%}, "
+            f"evaluation loss {loss} on {evaluation.count} images"
         )

@@ -103,7 +103,12 @@ def _open_locked(
 
 
 def _counted_as(before: RunPlan, plan: RunPlan) -> RunPlan:
-    """The plan with the epochs of the run that goes on: an old one left out the rest of each."""
+    """The plan with the epochs of the run that goes on, where an earlier version began it.
+
+    That left out the rest of each epoch, and evaluated after every one.
+    """
+    if before.evaluate_epochs is None:
+        plan = msgspec.structs.replace(plan, evaluate_epochs=None)
     whole = before.dataset.train_images // before.global_batch
     counts_whole = before.steps_per_epoch == whole
     same = (before.dataset.train_images, before.global_batch) == (

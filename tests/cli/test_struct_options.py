@@ -122,6 +122,8 @@ _VALUES = {
     "seed": st.integers(0, 2**31 - 1),
     "steps": st.none() | st.integers(1, 10**7),
     "epochs": st.none() | st.floats(0.001, 10_000),
+    "evaluate_epochs": st.none() | st.integers(1, 10**7),
+    "checkpoint_epochs": st.none() | st.integers(1, 10**7),
     "checkpoint_minutes": st.floats(0.001, 100_000),
     "rank_batch": st.integers(1, 1024),
     "recipe": st.none() | st.sampled_from(["linear-90", "/a b/c.toml"]),

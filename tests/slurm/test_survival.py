@@ -143,6 +143,7 @@ class Submitter:
             "nodes": 2,
             "node_batch": 8,
             "epochs": EPOCHS,
+            "checkpoint_epochs": 1,
             "data": str(self.images),
             "walltime": "20",
             "job_name": name,

@@ -168,7 +168,8 @@ if what == "images":
 else:
     MomentumSGD.apply = apply_broken
 sys.argv = ["hvdtrain", "train", "--model", "small", "--image-size", "8", "--rank-batch", "4"]
-sys.argv += ["--images-per-epoch", "40", "--epochs", "2", "--results", results, "--run-id", "run"]
+sys.argv += ["--images-per-epoch", "40", "--epochs", "2", "--checkpoint-epochs", "1"]
+sys.argv += ["--results", results, "--run-id", "run"]
 main()
 """
 

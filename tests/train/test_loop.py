@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 
 from hvdtrain.plan.method.collapse import make_collapse_plan
+from hvdtrain.plan.method.dataset import DatasetInfo
 from hvdtrain.plan.method.phase import Phase
 from hvdtrain.plan.method.recipe import Recipe, load_recipe
 from hvdtrain.plan.method.snapshot import EvaluationResult, SnapshotOrigin
@@ -23,7 +25,7 @@ from hvdtrain.train.checkpoint.coordinator import CheckpointCoordinator
 from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote, StopFile
 from hvdtrain.train.checkpoint.writer import CheckpointWriter
 from hvdtrain.train.health.divergence import DivergedError, RankFault
-from hvdtrain.train.progress import Reporter, Silence
+from hvdtrain.train.progress import Lines, Reporter, Silence
 from hvdtrain.train.state import StepTimes, TrainingState, first_state
 from tests.samples import sample_plan
 
@@ -46,11 +48,10 @@ class AloneAgreement:
 class Watcher:
     """Keeps what the loop did."""
 
-    def __init__(self, losses: Any = None, evaluation_loss: float = 1.5) -> None:
+    def __init__(self, losses: Any = None, evaluation_loss: float | None = 1.5) -> None:
         self.rates: list[tuple[float, float]] = []
         self.order: list[str] = []
         self.lines: list[Any] = []
-        self.said: list[str] = []
         self.saved: list[tuple[int, int]] = []
         self.compute_seconds: list[float | None] = []
         self.looked: list[int] = []
@@ -330,11 +331,53 @@ def test_a_collapse_counts_on_from_its_snapshot() -> None:
     assert watcher.kept == []
 
 
-def test_an_evaluation_that_is_no_number_ends_the_run() -> None:
-    watcher = Watcher(evaluation_loss=float("nan"))
-    with pytest.raises(DivergedError, match="evaluation loss at step 10"):
-        watcher.run(epochs=2)
-    assert watcher.state.epochs == []
+def test_an_evaluation_that_is_no_number_is_said_and_the_run_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watcher = Watcher(evaluation_loss=None)
+    watcher.reporter = Lines(total_steps=20)
+    state = watcher.run(epochs=2)
+    assert [epoch.evaluation.loss for epoch in state.epochs] == [None, None]
+    lines = [line for line in watcher.lines if line.count is not None]
+    assert [json.loads(msgspec.json.encode(line))["evaluation_loss"] for line in lines] == [
+        None
+    ] * 2
+    assert capsys.readouterr().err.count("evaluation loss that is not finite on 16 images") == 2
+
+
+def test_evaluations_are_as_rare_as_planned_and_never_missing_at_a_snapshot_or_the_end() -> None:
+    watcher = Watcher()
+    state = watcher.run(recipe=cycles(10, 4, 56), evaluate_epochs=3)
+    assert [epoch.epoch for epoch in state.epochs if epoch.evaluation is not None] == [1, 3, 6, 7]
+    assert watcher.evaluated == [10, 14, 30, 60, 70]
+    assert [step for _, step, _ in watcher.kept] == [10, 14, 70]
+    rare = Watcher()
+    state = rare.run(epochs=7, evaluate_epochs=3)
+    assert rare.evaluated == [30, 60, 70]
+    assert [bool(epoch.evaluation) for epoch in state.epochs] == [
+        *(False, False, True, False, False, True, True)
+    ]
+    assert [epoch.evaluation_seconds > 0 for epoch in state.epochs] == [
+        *(False, False, True, False, False, True, True)
+    ]
+    assert [line.epoch for line in rare.lines if line.count is not None] == [3, 6, 7]
+
+
+def test_epochs_end_where_their_images_do() -> None:
+    # 20 images in batches of 8: 2.5 updates an epoch.
+    watcher = Watcher()
+    dataset = DatasetInfo(train_images=20, validation_images=16, classes=10)
+    state = watcher.run(dataset=dataset, epochs=4)
+    assert [(epoch.epoch, epoch.steps) for epoch in state.epochs] == [
+        (1, 3),
+        (2, 2),
+        (3, 3),
+        (4, 2),
+    ]
+    assert watcher.evaluated == [3, 5, 8, 10]
+    assert [line.epoch for line in watcher.lines if line.count is None] == [
+        *(1, 1, 1, 2, 2, 3, 3, 3, 4, 4)
+    ]
 
 
 def test_a_checkpoint_follows_every_epoch_but_the_last() -> None:

@@ -8,14 +8,17 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hvdtrain.errors import InputError, RunError
+from hvdtrain.plan.method.dataset import DatasetInfo
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.runs.folder import RunFolder
 from hvdtrain.runs.metrics import MetricsLine
 from hvdtrain.runs.names import CHECKPOINTS_FOLDER, METRICS_FILE, PLAN_FILE, RECORD_FILE
 from hvdtrain.train.checkpoint.archive import Checkpoint, write_checkpoint
-from hvdtrain.train.open_run import open_run
+from hvdtrain.train.open_run import _moved, open_run
 from tests.samples import sample_checkpoint, sample_plan, sample_record
 
 
@@ -93,8 +96,48 @@ def test_another_plan_goes_on_after_the_same_images_when_allowed(tmp_path: Path)
     assert json.loads((tmp_path / "run" / PLAN_FILE).read_text())["rank_batch"] == 2
     found = reopen(tmp_path, sample_plan(rank_batch=3), allow=True)
     assert found is not None
-    # 13 steps of 6 images, and the 6 that hold 32 images.
-    assert found.state.step == 13 + 6
+    # 80 images and 32 of the next epoch: 18 steps of 6, and one for the last 4.
+    assert found.state.step == 19
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_its_own_epochs(tmp_path: Path) -> None:
+    """That left out what did not fill an update, and evaluated after every epoch."""
+    now = sample_plan(rank_batch=3, evaluate_epochs=4)
+    assert (now.steps_per_epoch, now.total_steps) == (80 / 6, 1200)
+    old = msgspec.structs.replace(now, steps_per_epoch=13.0, evaluate_epochs=None)
+    assert (old.epoch_images, old.total_steps) == (78, 90 * 13)
+    RunFolder.create(tmp_path, "run", old)
+    opened = open_run(tmp_path, "run", now, allow_change=False)
+    opened.lock.release()
+    assert opened.plan == old
+    assert json.loads((tmp_path / "run" / PLAN_FILE).read_text())["steps_per_epoch"] == 13
+
+
+def test_a_run_may_go_on_with_rarer_evaluations(tmp_path: Path) -> None:
+    cut_off(tmp_path, 4)
+    opened = open_run(tmp_path, "run", sample_plan(evaluate_epochs=7), allow_change=False)
+    opened.lock.release()
+    assert opened.plan.evaluate_epochs == 7
+
+
+@given(
+    st.integers(1, 5), st.integers(1, 5), st.integers(1, 90), st.integers(10, 80), st.integers(0)
+)
+def test_a_moved_run_is_within_the_same_epoch(
+    before: int, after: int, epochs: int, images: int, step: int
+) -> None:
+    dataset = DatasetInfo(train_images=images, validation_images=16, classes=10)
+    old, new = (
+        sample_plan(rank_batch=batch, dataset=dataset, epochs=epochs) for batch in (before, after)
+    )
+    step %= old.total_steps + 1
+    state = msgspec.structs.replace(sample_checkpoint(0).state, plan=old, step=step)
+    moved = _moved(Checkpoint(state, [], np.zeros((1, 3), np.float32)), new).state.step
+    epoch = old.epochs_ended(step)
+    assert new.epoch_end(epoch) <= moved <= new.epoch_end(epoch + 1)
+    assert abs(moved * new.global_batch - step * old.global_batch) <= max(
+        old.global_batch, new.global_batch
+    )
 
 
 def test_other_ranks_get_the_mean_of_the_statistics(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import msgspec
@@ -15,6 +16,12 @@ from hvdtrain.plan.method.recipe import Recipe, make_schedule, stretch_recipe
 from hvdtrain.plan.method.schedule import Schedule
 from hvdtrain.plan.method.snapshot import SnapshotOrigin
 from hvdtrain.plan.method.train_spec import TrainSpec
+
+EVALUATION_COST = 1 / 3
+"""Of an image, in those of training on it: a forward pass is a third of forward and backward."""
+
+MOST_EVALUATION_SHARE = 0.05
+"""Of the time of training, in evaluations, where nothing else is asked for."""
 
 
 class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,6 +41,8 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             for the rest of an epoch shares an update with the beginning of the next. In plans
             of earlier versions it is one: the rest was left out of the epoch.
         stop_after_steps: Updates after which the run ends early; None: the whole recipe.
+        evaluate_epochs: Epochs from one evaluation to the next; there is one at each snapshot and
+            at the end, too. None, in plans of earlier versions: 1.
         seed: Of weights, data order and augmentation.
         origin: The snapshot that the run begins at: steps and epochs are counted on from there.
             None: it begins with new weights.
@@ -50,6 +59,7 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     dataset: DatasetInfo
     steps_per_epoch: Annotated[float, Meta(ge=1, le=2**53)]
     stop_after_steps: PositiveInt | None = None
+    evaluate_epochs: PositiveInt | None = None
     seed: Seed = 0
     origin: SnapshotOrigin | None = None
 
@@ -98,6 +108,15 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """Updates after which so many epochs have ended: the nearest whole number, halves up."""
         return (2 * epoch * self.epoch_images + self.global_batch) // (2 * self.global_batch)
 
+    def is_evaluated(self, epoch: int) -> bool:
+        """Whether the network is evaluated when so many epochs have ended, or the run has."""
+        end = self.epoch_end(epoch)
+        return (
+            epoch % (self.evaluate_epochs or 1) == 0
+            or end >= self.total_steps
+            or end in self.schedule.snapshots
+        )
+
     def epochs_ended(self, step: int) -> int:
         """Epochs that have ended after so many updates: the most whose `epoch_end` is reached."""
         return ((2 * step + 1) * self.global_batch - 1) // (2 * self.epoch_images)
@@ -134,6 +153,17 @@ def steps_in_epoch(train_images: int, global_batch: int) -> float:
             "use a smaller batch per rank, fewer ranks, or less accumulation",
         )
     return train_images / global_batch
+
+
+def default_evaluate_epochs(source: DataSource, dataset: DatasetInfo) -> int:
+    """The fewest epochs from one evaluation to the next that keep its share of the time.
+
+    Made-up images have as few for evaluation as exercise the code: 1.
+    """
+    if source.kind == "synthetic":
+        return 1
+    evaluation = EVALUATION_COST * dataset.validation_images
+    return math.ceil(evaluation / (MOST_EVALUATION_SHARE * dataset.train_images))
 
 
 def make_plan(
@@ -182,6 +212,7 @@ def make_plan(
             dataset.train_images, nodes * ranks_per_node * rank_batch * spec.accumulate
         ),
         stop_after_steps=spec.steps,
+        evaluate_epochs=spec.evaluate_epochs or default_evaluate_epochs(source, dataset),
         seed=spec.seed,
     )
     make_schedule(plan.recipe, plan.global_batch, plan.steps_per_epoch)

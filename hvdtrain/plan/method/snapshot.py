@@ -14,14 +14,14 @@ class EvaluationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         count: Images that were evaluated.
         top1: Fraction whose first guess was right.
         top5: Fraction with the right class among the first five guesses.
-        loss: Mean cross-entropy in nats.
+        loss: Mean cross-entropy in nats; None: it is not finite, and JSON has no number for that.
         corrupt: Images that could not be decoded and are not in `count`.
     """
 
     count: Count
     top1: Fraction
     top5: Fraction
-    loss: float
+    loss: float | None
     corrupt: Count = 0
 
 

@@ -35,8 +35,9 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         Minutes, Meta(description="Write a checkpoint at least this often.")
     ] = 15.0
     checkpoint_epochs: Annotated[
-        WrittenPositiveInt, Meta(description="Write one after every so many epochs, too.")
-    ] = 1
+        WrittenPositiveInt | None,
+        Meta(description="Write one after every so many epochs, too. Default: only by time."),
+    ] = None
     attest: Annotated[
         bool,
         Meta(description="Whether a thread that is not where the core map has it ends the run."),
@@ -69,6 +70,13 @@ class TrainSpec(RunOptions, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ] = None
     steps: Annotated[
         WrittenPositiveInt | None, Meta(description="End the run after this many updates.")
+    ] = None
+    evaluate_epochs: Annotated[
+        WrittenPositiveInt | None,
+        Meta(
+            description="Evaluate after every so many epochs, at snapshots and at the end. "
+            "Default: as often as costs at most 5 % of the time."
+        ),
     ] = None
     model: Annotated[ModelName, NETWORK] = "resnet50"
     model_version: Annotated[

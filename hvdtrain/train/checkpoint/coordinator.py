@@ -35,7 +35,7 @@ class CheckpointCoordinator:
         writer: Writes what `save` has begun.
         save: Begins to write a checkpoint. Collective.
         seconds: A checkpoint is due after this time, above 0.
-        epochs: And after every so many epochs, 1 or more.
+        epochs: And after every so many epochs, 1 or more; None: by time alone.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class CheckpointCoordinator:
         save: Callable[[], None],
         *,
         seconds: float,
-        epochs: int,
+        epochs: int | None,
     ) -> None:
         self._agreement = agreement
         self._note = note
@@ -81,7 +81,7 @@ class CheckpointCoordinator:
 
     def epoch_ends(self, epoch: int) -> None:
         """After the evaluation of every epoch, counted from 1, but the last one's."""
-        if epoch % self._epochs == 0:
+        if self._epochs is not None and epoch % self._epochs == 0:
             self._save_now()
 
     def _vote(self) -> int:

@@ -23,6 +23,7 @@ from hvdtrain.train.data.sampler import (
     augmentation_keys,
     permute,
     step_examples,
+    validation_batch,
     validation_examples,
 )
 from hvdtrain.train.data.synthetic import SyntheticData
@@ -111,6 +112,7 @@ class ImagePipeline:
         self._threads = threads
         self._cpus = cpus
         self._validation_images = validation.images
+        self._validation_batch = validation_batch(validation.images, shard)
         self._permutation = functools.lru_cache(maxsize=2)(
             lambda epoch: permute(train.images, plan.seed, epoch)
         )
@@ -168,10 +170,10 @@ class ImagePipeline:
                     yield batch
                     examples = examples[len(batch[1]) :]
             except tf.errors.OpError as error:
-                batch = self._repair_validation(examples[: self._shard.rank_batch], error)
+                batch = self._repair_validation(examples[: self._validation_batch], error)
                 if len(batch[1]):
                     yield batch
-                examples = examples[self._shard.rank_batch :]
+                examples = examples[self._validation_batch :]
 
     def _order(self, number: int) -> tuple[Examples, Examples, bool]:
         """Examples of a batch of the run, keys of each, and whether scale and aspect vary."""
@@ -203,15 +205,13 @@ class ImagePipeline:
             tf.TensorSpec([batch], tf.bool),
         )
         orders_dataset = tf.data.Dataset.from_generator(orders, output_signature=signature)
-        return self._stream(orders_dataset.unbatch(), self._prepare_training, whole_batches=True)
+        return self._stream(orders_dataset.unbatch(), self._prepare_training, batch)
 
     def _stream_validation(self, examples: Examples) -> tf.data.Dataset:
         dataset = tf.data.Dataset.from_tensor_slices(examples)
-        return self._stream(dataset, self._prepare_validation, whole_batches=False)
+        return self._stream(dataset, self._prepare_validation, self._validation_batch)
 
-    def _stream(
-        self, dataset: tf.data.Dataset, prepare: Prepare, whole_batches: bool
-    ) -> tf.data.Dataset:
+    def _stream(self, dataset: tf.data.Dataset, prepare: Prepare, batch: int) -> tf.data.Dataset:
         options = tf.data.Options()
         options.deterministic = True
         options.autotune.enabled = False
@@ -219,7 +219,7 @@ class ImagePipeline:
         options.threading.max_intra_op_parallelism = 1
         return (
             dataset.map(prepare, num_parallel_calls=self._threads)
-            .batch(self._shard.rank_batch, drop_remainder=whole_batches)
+            .batch(batch)
             .prefetch(_PREFETCHED_BATCHES)
             .with_options(options)
         )

@@ -149,6 +149,18 @@ def substitute(permutation: Examples, position: int, corrupt: Collection[int]) -
     raise RunError("no training image can be decoded", "check the data")
 
 
+def validation_batch(images: int, shard: Shard) -> int:
+    """Images that a rank evaluates at once, the same on all ranks: at most 1.5 rank batches.
+
+    The largest share is cut into equal batches, as many as come nearest to the rank batch, so that
+    no rank makes a pass of its own for a last image. Evaluation keeps no activations: a somewhat
+    larger batch needs less memory than training.
+    """
+    share = -(-images // shard.ranks)
+    batches = max(1, (2 * share + shard.rank_batch) // (2 * shard.rank_batch))
+    return -(-share // batches)
+
+
 def validation_examples(images: int, shard: Shard) -> Examples:
     """The validation examples of one rank: every `ranks`-th, so ranks differ by at most one."""
     return np.arange(shard.rank, images, shard.ranks, dtype=np.int64)

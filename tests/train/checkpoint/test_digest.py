@@ -65,6 +65,7 @@ main()
 def test_a_rank_that_drifts_away_stops_all(tmp_path: Path) -> None:
     words = ["train", "--model", "small", "--image-size", "8", "--rank-batch", "2"]
     words += ["--images-per-epoch", "8", "--steps", "20", "--results", str(tmp_path)]
+    words += ["--checkpoint-epochs", "1"]
     program = ["-c", BIT_FLIP, *words, "--run-id", "run"]
     run_ranks(program, tmp_path / "out", expected_exit=1)
     record = load_json(tmp_path / "run" / RECORD_FILE, Record)

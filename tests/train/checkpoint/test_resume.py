@@ -72,7 +72,7 @@ def train_words(
 ) -> list[str]:
     words = [*program, "train", "--model", "small", "--image-size", "8"]
     words += ["--rank-batch", "4", "--steps", str(STEPS), "--data", str(images)]
-    words += ["--recipe", str(images / "cycles.toml")]
+    words += ["--recipe", str(images / "cycles.toml"), "--checkpoint-epochs", "1"]
     return [*words, "--results", str(results), "--run-id", run_id, *more]
 
 

@@ -113,7 +113,7 @@ def test_weights_that_cannot_be_written_fail_a_run_which_then_goes_on(
     disk: Disk, tmp_path: Path, leave: int
 ) -> None:
     words = ["train", "--model", "small", "--image-size", "8", "--rank-batch", "4"]
-    words += ["--images-per-epoch", "80", "--steps", "20"]
+    words += ["--images-per-epoch", "80", "--steps", "20", "--checkpoint-epochs", "1"]
     words += ["--results", str(disk.path), "--run-id", "run"]
     job = {"DISK": str(disk.path), "LEAVE": str(leave), "SLURM_JOB_ID": "7"}
     program = ["-c", FILLS_THE_DISK, *words]

@@ -19,6 +19,7 @@ from hvdtrain.train.data.sampler import (
     permute,
     step_examples,
     substitute,
+    validation_batch,
     validation_examples,
 )
 
@@ -155,6 +156,29 @@ def test_validation_shares_are_disjoint_complete_and_differ_by_one(images: int, 
     shares = [validation_examples(images, Shard(rank, ranks, 4)).tolist() for rank in range(ranks)]
     assert sorted(chain(*shares)) == list(range(images))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(st.integers(1, 10**5), st.integers(1, 2000), st.integers(1, 64))
+def test_no_rank_makes_a_pass_of_its_own_for_a_last_image(
+    images: int, ranks: int, rank_batch: int
+) -> None:
+    shards = [Shard(rank, ranks, rank_batch) for rank in (0, ranks - 1)]
+    batch = validation_batch(images, shards[0])
+    assert batch == validation_batch(images, shards[1])
+    assert batch <= max(1, 1.5 * rank_batch)
+    shares = [len(validation_examples(images, shard)) for shard in shards]
+    passes = [-(-share // batch) for share in shares]
+    # Ranks whose shares differ by one image differ by a pass only where a share has no image more.
+    assert passes[0] - passes[1] <= 1
+    if shares[1] > rank_batch:
+        assert passes[0] * batch - shares[0] < passes[0]
+
+
+def test_the_validation_images_of_imagenet_on_1536_ranks_are_one_pass() -> None:
+    # 848 ranks have 33 images, the others 32.
+    assert validation_batch(50_000, Shard(0, 1536, 32)) == 33
+    # 196 images on each of 256 ranks: 6 batches of 33, not 6 of 32 and one of 4.
+    assert validation_batch(50_000, Shard(0, 256, 32)) == 33
 
 
 @given(SEEDS, st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
