@@ -62,7 +62,7 @@ def test_the_table_has_the_same_rows_and_says_where_the_run_ends() -> None:
     assert len(lines) == 1 + 90 + 1
     assert lines[85].split() == ["84", "26274", "0.112954", "5e-05", "on", "decay"]
     assert lines[86].split() == ["85", "26587", "0.094118", "0.0001", "off", "collapse"]
-    assert lines[-1] == "ends after 28080 steps, 90 epochs"
+    assert lines[-1] == "ends after 28151 steps, 90 epochs"
     snapshots = "snapshots at epochs 45, 60, 75, 90, 105, 120"
     assert snapshots in invoke(*FIG_4).stdout.splitlines()[-1]
 

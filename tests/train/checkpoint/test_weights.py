@@ -29,7 +29,7 @@ from pathlib import Path
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.train.checkpoint.digest import weights_sha256
 from hvdtrain.train.checkpoint.weights import load_weights, save_weights
-from hvdtrain.train.models.resnet import make_model
+from hvdtrain.train.models.network import make_model
 
 folder = Path(sys.argv[1])
 model, other, third = (make_model(ModelSpec(name="small", image_size=8, classes=3)) for _ in "123")
@@ -48,7 +48,7 @@ KERAS_READS = """
 import sys
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.train.checkpoint.digest import weights_sha256
-from hvdtrain.train.models.resnet import make_model
+from hvdtrain.train.models.network import make_model
 model = make_model(ModelSpec(name="small", image_size=8, classes=3))
 model.load_weights(sys.argv[1])
 print(weights_sha256(model.variables))
