@@ -15,7 +15,7 @@ spread that it makes itself.
 
 from __future__ import annotations
 
-import statistics
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,16 +45,22 @@ def find_slow(seconds: Sequence[float]) -> tuple[Slow, ...]:
     Args:
         seconds: Seconds of each member, above 0.
     """
+    if len(seconds) < 2:
+        return ()
     ordered = sorted(seconds)
-    found = []
-    for index, value in enumerate(seconds):
-        # Nobody in the lower half can be slow; saves the copies.
-        if value <= ordered[(len(ordered) - 1) // 2]:
-            continue
-        others = ordered.copy()
-        others.remove(value)
-        if _is_slow(value, others):
-            found.append(Slow(index, value / statistics.median(others)))
+    # Nobody in the lower half can be slow, and without one of the upper half the median of the
+    # others is the same, whichever it is: so n log n is enough for thousands.
+    lower = ordered[(len(ordered) - 1) // 2]
+    middle = _median_without(ordered, len(ordered) - 1)
+    # A clock that was set back in mid-run leaves seconds that are none.
+    if middle <= 0:
+        return ()
+    deviations = sorted(abs(value - middle) for value in ordered)
+    found = [
+        Slow(index, value / middle)
+        for index, value in enumerate(seconds)
+        if value > lower and _is_slow(value, middle, deviations)
+    ]
     return tuple(sorted(found, key=lambda slow: -slow.ratio))
 
 
@@ -79,10 +85,21 @@ def name_stragglers(
     )
 
 
-def _is_slow(value: float, others: Sequence[float]) -> bool:
-    middle = statistics.median(others)
-    # A clock that was set back in mid-run leaves seconds that are none.
-    if middle <= 0 or value <= middle * (1 + LONGER):
+def _is_slow(value: float, middle: float, deviations: Sequence[float]) -> bool:
+    """Whether a member is slow.
+
+    Args:
+        value: Its seconds.
+        middle: Median of the others.
+        deviations: From this median, of all members, its own included; ascending.
+    """
+    if value <= middle * (1 + LONGER):
         return False
-    spread = statistics.median(abs(other - middle) for other in others)
+    spread = _median_without(deviations, bisect_left(deviations, value - middle))
     return value - middle > DEVIATIONS * _TO_STANDARD_DEVIATION * spread
+
+
+def _median_without(ordered: Sequence[float], left_out: int) -> float:
+    """The median of two or more values in ascending order, one of which does not count."""
+    low, high = (len(ordered) - 2) // 2, (len(ordered) - 1) // 2
+    return (ordered[low + (low >= left_out)] + ordered[high + (high >= left_out)]) / 2
