@@ -1,7 +1,8 @@
 """Notes that every rank leaves in a shared folder: how far it is.
 
 When MPI itself hangs, the ranks can no longer tell each other anything. Files still can. A note is
-a line that is written anew a handful of times.
+a line of one length that is written over a handful of times, in place: thousands of ranks that make
+and rename files in one folder wait for each other there.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ STAGES = (
 _APART_SECONDS = 120
 """Ranks of one start begin within this time. Notes from before are those of an earlier start."""
 
-_SPOKEN = "spoken"
+_SPOKEN, _REMOVED = "spoken", "removed"
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,17 @@ class Notes:
             folder.mkdir(parents=True, exist_ok=True)
             # Left by a preflight of the same run that was killed.
             (folder / _SPOKEN).unlink(missing_ok=True)
+            (folder / _REMOVED).unlink(missing_ok=True)
 
     def reach(self, stage: int) -> None:
         """This rank is at a stage now."""
-        path, temporary = self._folder / str(self._rank), self._folder / f".{self._rank}"
-        with contextlib.suppress(OSError):
-            temporary.write_text(f"{stage} {self._host}\n")
-            temporary.replace(path)
+        path, mode = self._folder / str(self._rank), "r+" if self._began else "w"
+        # Closed each time: NFS shows it to others only then.
+        with contextlib.suppress(OSError), path.open(mode) as file:
+            file.write(f"{stage} {self._host}\n")
+            file.flush()
             # The clock of the file system is the same for all of them.
-            self._began = self._began or path.stat().st_mtime
+            self._began = self._began or os.fstat(file.fileno()).st_mtime
 
     def read(self) -> dict[int, Note]:
         """The notes of all ranks that have left one lately."""
@@ -73,27 +76,35 @@ class Notes:
         with contextlib.suppress(OSError):
             for name in filter(str.isdigit, os.listdir(self._folder)):
                 path = self._folder / name
-                stage, _, host = path.read_text().strip().partition(" ")
-                if path.stat().st_mtime >= self._began - _APART_SECONDS:
+                text = path.read_text()
+                stage, _, host = text.strip().partition(" ")
+                is_whole = text.endswith("\n")
+                if is_whole and path.stat().st_mtime >= self._began - _APART_SECONDS:
                     found[int(name)] = Note(int(stage), host)
         return found
 
     def claim_word(self) -> bool:
         """Whether this rank is the first that wants to speak for all."""
+        return self._claim(_SPOKEN)
+
+    def remove(self) -> None:
+        """Take away the folder, when nobody needs it any more: the first rank that asks does."""
+        if not self._claim(_REMOVED):
+            return
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self._folder):
+                (self._folder / name).unlink(missing_ok=True)
+            self._folder.rmdir()
+
+    def _claim(self, name: str) -> bool:
+        """Whether this rank is the first; where no file can be made, it is rank 0."""
         try:
-            (self._folder / _SPOKEN).touch(exist_ok=False)
+            (self._folder / name).touch(exist_ok=False)
         except FileExistsError:
             return False
         except OSError:
             return self._rank == 0
         return True
-
-    def remove(self) -> None:
-        """Take away the folder, when nobody needs it any more."""
-        with contextlib.suppress(OSError):
-            for name in os.listdir(self._folder):
-                (self._folder / name).unlink(missing_ok=True)
-            self._folder.rmdir()
 
 
 def describe_silence(notes: Mapping[int, Note], ranks: int) -> str:

@@ -44,6 +44,56 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_a_rank_makes_one_file_however_far_it_comes(tmp_path: Path) -> None:
+    notes = Notes(tmp_path, 7, "n1")
+    notes.reach(0)
+    file = (tmp_path / "7").stat().st_ino
+    for stage in range(1, len(STAGES)):
+        notes.reach(stage)
+        assert Notes(tmp_path, 0, "n1").read() == {7: Note(stage, "n1")}
+    assert os.listdir(tmp_path) == ["7"]
+    assert (tmp_path / "7").stat().st_ino == file
+
+
+def test_a_longer_note_of_an_earlier_preflight_leaves_nothing_in_a_new_one(tmp_path: Path) -> None:
+    Notes(tmp_path, 0, "a-very-long-name-of-a-host").reach(3)
+    notes = Notes(tmp_path, 0, "n1")
+    notes.reach(0)
+    assert notes.read() == {0: Note(0, "n1")}
+
+
+def test_a_note_that_is_just_being_made_is_not_read(tmp_path: Path) -> None:
+    notes = Notes(tmp_path, 0, "n1")
+    notes.reach(1)
+    (tmp_path / "1").touch()
+    (tmp_path / "2").write_text("3 n")
+    assert notes.read() == {0: Note(1, "n1")}
+
+
+def test_one_of_all_ranks_removes_the_notes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ".preflight-run"
+    ranks = [Notes(folder, rank, "n1") for rank in range(3)]
+    for notes in ranks:
+        notes.reach(0)
+    listed: list[object] = []
+    real = os.listdir
+
+    def listdir(path: Path) -> list[str]:
+        listed.append(path)
+        if len(listed) == 1:  # the others come while the first is at it
+            for notes in ranks[1:]:
+                notes.remove()
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    for notes in ranks:
+        notes.remove()
+    assert listed == [folder]
+    assert not folder.exists()
+
+
 def test_a_folder_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     notes = [Notes(tmp_path / "file" / "folder", rank, "n1") for rank in (0, 1)]
