@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from hvdtrain.cli.table_output import print_table, wide_option
 from hvdtrain.collect.forecast_basis import fit_own, fit_paper, read_stored
 from hvdtrain.errors import InputError
 from hvdtrain.plan.forecast.forecast import OUTSIDE, make_forecast
+from hvdtrain.plan.forecast.gradient_groups import FEWEST_BYTES, group_bytes
 from hvdtrain.plan.forecast.step_time import StepTime
 from hvdtrain.plan.job.job_plan import plan_run
 from hvdtrain.plan.job.request import JobRequest
@@ -113,8 +114,20 @@ def command(
         print_json(shown)
     else:
         print_table(make_forecasts_table(plans, forecasts), wide)
-    for note in (*basis.notes, *_outside(basis.step_time, request.node_batch, plans)):
+    outside = _outside(basis.step_time, request.node_batch, plans)
+    for note in (*basis.notes, *outside, *_large_groups(plans)):
         say(f"note: {note}")
+
+
+def _large_groups(plans: Sequence[RunPlan]) -> Iterator[str]:
+    """Where the gradients leave in larger groups than for the sake of overlap alone."""
+    for plan in plans:
+        most = group_bytes(plan.ranks)
+        if most > FEWEST_BYTES:
+            yield (
+                f"{plan.ranks} ranks reduce gradients in groups of {most / 1e6:.1f} MB: in smaller "
+                "ones a ring would wait for its messages longer than for their bytes"
+            )
 
 
 def _check_model(fitted: ModelSpec, asked: ModelSpec | None) -> None:

@@ -234,3 +234,9 @@ def test_validation_of_own_runs(tmp_path: Path) -> None:
     (row,) = (line for line in text.splitlines() if line.split()[2:4] == ["32", "4"])
     assert row.endswith("+100.0")
     assert "forecast the even ones: too few" in text
+
+
+def test_larger_groups_of_gradients_are_said() -> None:
+    said = invoke("--system", "stampede2-knl", "--nodes", "256", "--nodes", "1536").stderr
+    assert "note: 1536 ranks reduce gradients in groups of 28.8 MB: " in said
+    assert "256 ranks" not in said

@@ -198,7 +198,7 @@ optimizer = MomentumSGD(model.trainable_variables)
 broadcast_state([*model.variables, *optimizer.slots], ranks)
 parts = int(sys.argv[1])
 part = 8 // ranks // parts
-reductions = AllreduceMean(ranks, group_bytes=500)
+reductions = AllreduceMean(ranks, most_bytes=500)
 step = make_train_step(
     model, optimizer, reductions, rank_batch=part, ranks=ranks, accumulate=parts
 )

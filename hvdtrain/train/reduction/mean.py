@@ -13,9 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-# ResNet-50's 102 MB leave in 16 parts, of which all but the last 5 MB travel while the backward
-# pass still computes. Much smaller parts cost latency, larger ones leave more for the end.
-GROUP_BYTES = 8 * 2**20
+from hvdtrain.plan.forecast.gradient_groups import group_bytes
 
 
 class AllreduceMean:
@@ -23,14 +21,19 @@ class AllreduceMean:
 
     The backward pass ends with the first layer, so the last layer's gradients are ready first and
     lead. A group leaves as soon as its last gradient is ready, while the backward pass goes on.
-    Groups depend on sizes alone, so they are the same on every rank and in every run. That the
-    sums come out the same in every run as well takes HOROVOD_DISABLE_GROUP_FUSION=1: otherwise
-    groups that happen to be ready together are reduced as one, in another order of addition.
+    Groups depend on sizes and ranks alone, so they are the same on every rank and in every run.
+    That the sums come out the same in every run as well takes HOROVOD_DISABLE_GROUP_FUSION=1:
+    otherwise groups that happen to be ready together are reduced as one, in another order of
+    addition.
+
+    Args:
+        ranks: How many ranks there are.
+        most_bytes: Upper bound of a group; None: as `group_bytes` says.
     """
 
-    def __init__(self, ranks: int, group_bytes: int = GROUP_BYTES) -> None:
+    def __init__(self, ranks: int, most_bytes: int | None = None) -> None:
         self.ranks = ranks
-        self._group_bytes = group_bytes
+        self._most_bytes = most_bytes or group_bytes(ranks)
 
     def __call__(self, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Reduce, inside a `tf.function`.
@@ -45,7 +48,7 @@ class AllreduceMean:
             return list(gradients)
         sizes = [gradient.shape.num_elements() * gradient.dtype.size for gradient in gradients]
         means: dict[int, tf.Tensor] = {}
-        for number, group in enumerate(group_from_the_end(sizes, self._group_bytes)):
+        for number, group in enumerate(group_from_the_end(sizes, self._most_bytes)):
             reduced = hvd.grouped_allreduce(
                 [gradients[index] for index in group], op=hvd.Average, name=f"gradients_{number}"
             )
@@ -53,12 +56,12 @@ class AllreduceMean:
         return [means[index] for index in range(len(gradients))]
 
 
-def group_from_the_end(sizes: Sequence[int], group_bytes: int) -> list[list[int]]:
+def group_from_the_end(sizes: Sequence[int], most_bytes: int) -> list[list[int]]:
     """Cut the indices of `sizes`, last first, into runs of bounded size.
 
     Args:
         sizes: Bytes of each tensor.
-        group_bytes: Upper bound of a group. A tensor larger than this is a group of its own.
+        most_bytes: Upper bound of a group. A tensor larger than this is a group of its own.
 
     Returns:
         Groups of indices, descending; together every index once.
@@ -66,7 +69,7 @@ def group_from_the_end(sizes: Sequence[int], group_bytes: int) -> list[list[int]
     groups: list[list[int]] = []
     filled = 0
     for index in reversed(range(len(sizes))):
-        if not groups or filled + sizes[index] > group_bytes:
+        if not groups or filled + sizes[index] > most_bytes:
             groups.append([])
             filled = 0
         groups[-1].append(index)

@@ -73,7 +73,7 @@ shapes = [[3, 3, 16], [16], [1000], [7, 5], []]
 generator = np.random.default_rng(rank)
 gradients = [tf.constant(generator.normal(size=shape), tf.float32) for shape in shapes]
 # Three groups: [4, 3], [2], [1, 0].
-reduce = AllreduceMean(ranks, group_bytes=1000)
+reduce = AllreduceMean(ranks, most_bytes=1000)
 first, again = [
     [mean.numpy().tolist() for mean in tf.function(reduce)(gradients)] for _ in range(2)
 ]
