@@ -99,9 +99,11 @@ class RunRecorder:
             self._release()
             raise
         except BaseException as error:
-            # Where the record cannot be written either, what failed first is what matters.
-            with contextlib.suppress(RunError):
-                self.folder.close(self._make_record(*verdict(error, world)))
+            # All ranks see a divergence, and one of them is enough to record it. Where the record
+            # cannot be written either, what failed first is what matters.
+            if world.is_first or not isinstance(error, DivergedError):
+                with contextlib.suppress(RunError):
+                    self.folder.close(self._make_record(*verdict(error, world)))
             self._release()
             if not world.is_first:
                 # The caller ends all ranks, and rank 0 may have metrics that are not yet written.

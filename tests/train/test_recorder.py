@@ -113,6 +113,16 @@ def test_another_rank_gives_the_first_one_time_to_write_its_metrics(
     assert slept[0] > WRITE_SECONDS
 
 
+def test_a_divergence_is_recorded_by_one_rank_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    recorder = begin(tmp_path, monkeypatch, rank=1)
+    with pytest.raises(DivergedError), recorder.recording():
+        raise DivergedError("the loss at step 3 is nan")
+    assert [path.name for path in recorder.folder.path.iterdir()] == ["plan.json"]
+
+
 def test_a_run_goes_on_where_its_data_are_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

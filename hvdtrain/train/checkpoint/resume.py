@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -15,8 +15,9 @@ from hvdtrain.train.checkpoint.digest import replica_sha256, require_same_replic
 from hvdtrain.train.health.finite_check import require_finite
 from hvdtrain.train.process.world import (
     World,
-    allgather,
+    allgather_row,
     bcast_from_root,
+    gather,
     gather_rows,
     scatter_rows,
 )
@@ -48,15 +49,27 @@ def take_checkpoint(
     own_only = {variable.ref() for variable in per_rank}
     pairs = zip(replicated, arrays, strict=True)
     digest = replica_sha256([array for variable, array in pairs if variable.ref() not in own_only])
-    gathered = allgather((own, digest))
-    require_same_replicas([digest for _, digest in gathered], world.hosts, state.step)
-    rows = gather_rows(_flatten(per_rank))
-    if rows is None:
+    row = _flatten(per_rank)
+    require_same_replicas(_allgather_digest(digest), world.hosts, state.step)
+    # As after every evaluation. With 1,536 ranks that saves gathering 326 MB of ResNet-50's.
+    are_equal = len(set(_allgather_digest(replica_sha256([row])))) == 1
+    rows = row[np.newaxis] if are_equal else gather_rows(row)
+    ranks = gather(own)
+    if rows is None or ranks is None:
         return None
-    taken = copy.deepcopy(state)
-    taken.names = tuple(variable.name for variable in replicated)
-    taken.ranks = tuple(rank for rank, _ in gathered)
-    return Checkpoint(taken, arrays, rows[:1] if (rows == rows[:1]).all() else rows)
+    taken = msgspec.structs.replace(
+        state,
+        epochs=state.epochs.copy(),
+        losses=state.losses.copy(),
+        names=tuple(variable.name for variable in replicated),
+        ranks=tuple(ranks),
+    )
+    return Checkpoint(taken, arrays, rows)
+
+
+def _allgather_digest(digest: bytes) -> list[bytes]:
+    """That of every rank, in order of rank, on every rank. Collective."""
+    return [row.tobytes() for row in allgather_row(np.frombuffer(digest, np.uint8))]
 
 
 def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint | None, world: World) -> None:

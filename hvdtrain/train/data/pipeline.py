@@ -16,7 +16,7 @@ from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.train.data.augment import make_evaluation_image, make_training_image
 from hvdtrain.train.data.corrupt import CorruptLog, default_max_corrupt, explain
 from hvdtrain.train.data.dataset import find_planned
-from hvdtrain.train.data.readers import Split, open_splits
+from hvdtrain.train.data.readers import Split, list_splits, open_split
 from hvdtrain.train.data.sampler import (
     Examples,
     Shard,
@@ -27,6 +27,7 @@ from hvdtrain.train.data.sampler import (
     validation_examples,
 )
 from hvdtrain.train.data.synthetic import SyntheticData
+from hvdtrain.train.process.world import bcast_on_node
 
 Batch = tuple[tf.Tensor, tf.Tensor]
 Prepare = Callable[..., Batch]
@@ -61,7 +62,7 @@ class Pipeline(Protocol):
 
 
 def open_pipeline(plan: RunPlan, rank: int, threads: int, cpus: Collection[int] = ()) -> Pipeline:
-    """The data of one rank.
+    """The data of one rank. Collective, where several ranks run.
 
     Args:
         plan: The run plan: data source, batch, image size, schedule and seed.
@@ -76,8 +77,9 @@ def open_pipeline(plan: RunPlan, rank: int, threads: int, cpus: Collection[int] 
     shard = Shard(rank, plan.ranks, plan.rank_batch, plan.accumulate)
     if plan.source.kind == "synthetic":
         return SyntheticData(plan, shard)
-    found = find_planned(plan.source, plan.dataset)
-    train, validation = open_splits(found, plan.dataset.classes)
+    # A node has its own copy of the data, and its ranks have the same.
+    listed = bcast_on_node(lambda: list_splits(find_planned(plan.source, plan.dataset)))
+    train, validation = (open_split(each, plan.dataset.classes) for each in listed)
     return ImagePipeline(plan, shard, train, validation, threads, cpus)
 
 

@@ -39,22 +39,34 @@ class Split:
     name: Callable[[int], str]
 
 
-def open_splits(found: ImageFolders | Shards, classes: int) -> tuple[Split, Split]:
-    """The training and the validation split.
+Listed = FolderSplit | RecordIndex
+"""Where the examples of one split are."""
+
+
+def list_splits(found: ImageFolders | Shards) -> tuple[Listed, Listed]:
+    """Where the training and the validation examples are. Reads every shard's frames.
 
     Args:
         found: The files of the data set, from `find_planned`.
-        classes: Labels of records must be 1 to this.
 
     Raises:
         InputError: A shard is damaged.
     """
     if isinstance(found, ImageFolders):
-        return open_folder(found.train), open_folder(found.validation)
-    return (
-        open_records(index_split(found.folder, found.train), classes),
-        open_records(index_split(found.folder, found.validation), classes),
-    )
+        return found.train, found.validation
+    return index_split(found.folder, found.train), index_split(found.folder, found.validation)
+
+
+def open_split(listed: Listed, classes: int) -> Split:
+    """The examples of a split.
+
+    Args:
+        listed: From `list_splits`.
+        classes: Labels of records must be 1 to this.
+    """
+    if isinstance(listed, FolderSplit):
+        return open_folder(listed)
+    return open_records(listed, classes)
 
 
 def open_folder(split: FolderSplit) -> Split:

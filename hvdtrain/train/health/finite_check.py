@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hvdtrain.train.health.divergence import DivergedError, RankFault
 from hvdtrain.train.optim.slots import plain_name
-from hvdtrain.train.process.world import World, allgather
+from hvdtrain.train.process.world import World, allgather, is_true_anywhere
 
 
 def gather_faults(where: str | None, world: World) -> list[RankFault]:
@@ -38,6 +38,6 @@ def require_finite(variables: Iterable[tf.Variable], what: str, world: World) ->
         DivergedError: Names the ranks, their nodes, and the first such variable.
     """
     bad = (plain_name(each) for each in variables if not np.isfinite(each.numpy()).all())
-    faults = gather_faults(next(bad, None), world)
-    if faults:
-        raise DivergedError(f"{what} is not finite", faults=faults)
+    where = next(bad, None)
+    if is_true_anywhere(where is not None):
+        raise DivergedError(f"{what} is not finite", faults=gather_faults(where, world))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable
 
+import numpy as np
+
 from hvdtrain.runs.record import Straggler
 from hvdtrain.train.health.outliers import name_stragglers
-from hvdtrain.train.process.world import World, allgather
+from hvdtrain.train.process.world import World, allgather_row
 
 
 class StragglerWatch:
@@ -31,7 +34,9 @@ class StragglerWatch:
             compute_seconds: This rank's mean seconds of an update without its wait; None
                 on every rank when no update counts.
         """
-        seconds = allgather(compute_seconds)
+        mine = math.nan if compute_seconds is None else compute_seconds
+        gathered = allgather_row(np.array([mine]))[:, 0].tolist()
+        seconds = [None if math.isnan(value) else value for value in gathered]
         known = [value for value in seconds if value is not None]
         if len(known) == self._world.ranks:
             self._epochs.append(known)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from hvdtrain.runs.preflight import AllreduceTime
 from hvdtrain.runs.record import ReductionBackend
-from hvdtrain.train.process.world import World, allgather, barrier
+from hvdtrain.train.process.world import World, allgather, allgather_row, barrier
 
 SIZES = (4 * 2**10, 64 * 2**10, 2**20, 16 * 2**20, 100 * 2**20)
 """Bytes. The gradients of ResNet-50 are 102 MB."""
@@ -62,7 +62,7 @@ def _reduce(size: int, world: World) -> tuple[bool, float]:
     barrier()
     begin = time.perf_counter()
     total = hvd.allreduce(values, op=hvd.Sum, name=name)
-    first = max(allgather(time.perf_counter() - begin))
+    first = _slowest(time.perf_counter() - begin)
     right = np.array_equal(total.numpy(), numbers * world.ranks + np.float32(offsets))
     repetitions = min(MOST_REPETITIONS, int(MEASURED_SECONDS / first))
     if repetitions == 0:
@@ -71,7 +71,11 @@ def _reduce(size: int, world: World) -> tuple[bool, float]:
     begin = time.perf_counter()
     for _ in range(repetitions):
         hvd.allreduce(values, op=hvd.Sum, name=name)
-    return right, max(allgather((time.perf_counter() - begin) / repetitions))
+    return right, _slowest((time.perf_counter() - begin) / repetitions)
+
+
+def _slowest(seconds: float) -> float:
+    return float(allgather_row(np.array([seconds])).max())
 
 
 # Source: Intel MPI Developer Reference, I_MPI_ADJUST Family.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from hvdtrain.runs.preflight import NodeSpeed
-from hvdtrain.train.process.world import World, allgather, barrier
+from hvdtrain.train.process.world import World, allgather_row, barrier
 
 MEASURED_SECONDS = 1.0
 FEWEST_RUNS = 3
@@ -31,19 +33,26 @@ def measure_nodes(world: World, cores: int) -> tuple[NodeSpeed, ...]:
     gflop_per_second = _convolution_gflop_per_second(cores)
     barrier()
     triad_gb_per_second = _triad_gb_per_second(cores)
-    ranks = allgather((gflop_per_second, triad_gb_per_second))
-    return tuple(
-        NodeSpeed(
-            host=host,
-            gflop_per_second=sum(ranks[rank][0] for rank in _ranks_on(host, world)),
-            triad_gb_per_second=sum(ranks[rank][1] for rank in _ranks_on(host, world)),
-        )
-        for host in dict.fromkeys(world.hosts)
+    return sum_over_nodes(
+        world.hosts, allgather_row(np.array([gflop_per_second, triad_gb_per_second]))
     )
 
 
-def _ranks_on(host: str, world: World) -> list[int]:
-    return [rank for rank, other in enumerate(world.hosts) if other == host]
+def sum_over_nodes(hosts: Sequence[str], speeds: npt.NDArray[np.float64]) -> tuple[NodeSpeed, ...]:
+    """What the ranks of each node do together, in the order of the nodes' first ranks.
+
+    Args:
+        hosts: Node of every rank.
+        speeds: float64 [ranks, 2]: GFLOP/s of the convolution, GB/s of the triad.
+    """
+    ranks: dict[str, list[int]] = {}
+    for rank, host in enumerate(hosts):
+        ranks.setdefault(host, []).append(rank)
+    sums = {host: speeds[own].sum(axis=0).tolist() for host, own in ranks.items()}
+    return tuple(
+        NodeSpeed(host=host, gflop_per_second=gflop, triad_gb_per_second=triad)
+        for host, (gflop, triad) in sums.items()
+    )
 
 
 def _convolution_gflop_per_second(cores: int) -> float:

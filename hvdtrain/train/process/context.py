@@ -10,7 +10,13 @@ from hvdtrain.runs.record import Versions
 from hvdtrain.train.process.pinning import thread_ids
 from hvdtrain.train.process.provenance import read_git_commit, read_versions
 from hvdtrain.train.process.rank_environment import Launch
-from hvdtrain.train.process.world import World, join_world, library_version, require_equal
+from hvdtrain.train.process.world import (
+    World,
+    bcast_from_root,
+    join_world,
+    library_version,
+    require_equal,
+)
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,11 @@ def make_rank_context(launch: Launch, cores: RankCores | None, itex: str | None)
         RunError: The world is not whole, or the ranks are not of one kind.
     """
     # Before MPI: a process that has joined should not fork.
-    git_commit = read_git_commit()
+    git_commit = read_git_commit() if launch.rank == 0 else None
     before = thread_ids()
     world = join_world(launch)
     communication = thread_ids() - before
     versions = read_versions(library_version(), itex)
     require_equal("versions of the stack", versions, world)
+    git_commit = bcast_from_root(lambda: git_commit, world)
     return RankContext(world, cores, communication, versions, git_commit)

@@ -24,6 +24,7 @@ from hvdtrain.runs.record import ReductionBackend
 from hvdtrain.train.process.rank_environment import Launch, host_name
 
 T = TypeVar("T")
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,30 @@ def allgather(value: T) -> list[T]:
     return values
 
 
+def allgather_row(row: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """The rows of all ranks, [ranks, values], on every rank. Collective, and without a pickle.
+
+    Args:
+        row: [values], of the same length and type on every rank.
+    """
+    rows = np.empty((MPI.COMM_WORLD.Get_size(), len(row)), row.dtype)
+    MPI.COMM_WORLD.Allgather(np.ascontiguousarray(row), rows)
+    return rows
+
+
+def gather(value: T) -> list[T] | None:
+    """The value of every rank, in order of rank, on rank 0; None on the others. Collective."""
+    values: list[T] | None = MPI.COMM_WORLD.gather(value, root=0)
+    return values
+
+
+def is_true_anywhere(value: bool) -> bool:
+    """Whether it is true on any rank. Collective."""
+    found = np.array([value])
+    MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, found, op=MPI.LOR)
+    return bool(found[0])
+
+
 def barrier() -> None:
     """Return when every rank has called it. Collective."""
     MPI.COMM_WORLD.Barrier()
@@ -123,6 +148,20 @@ def bcast_from_root(make: Callable[[], T], world: World) -> T:
     `make` raises, the other ranks wait until rank 0 ends them.
     """
     made: T = MPI.COMM_WORLD.bcast(make() if world.is_first else None, root=0)
+    return made
+
+
+def bcast_on_node(make: Callable[[], T]) -> T:
+    """What the first rank of each node makes, on all ranks of that node. Collective.
+
+    For what depends on a node's own files and costs too much for each of its ranks. When `make`
+    raises, the others wait until that rank ends them.
+    """
+    node = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
+    try:
+        made: T = node.bcast(make() if node.Get_rank() == 0 else None, root=0)
+    finally:
+        node.Free()
     return made
 
 
