@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 GROUPS := test-tf test-ranks test-slurm test-browser test-slow
-.PHONY: help setup dry-run test $(GROUPS) torture study check format docs clean
+.PHONY: help setup dry-run test $(GROUPS) torture study rank-costs check format docs clean
 
 help:     ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ torture: setup  ## kill and continue a run at 200 random moments: about 25 minut
 
 study: setup  ## recipes against each other on a small data set: about 90 minutes
 	.venv/bin/python -m scripts.study --data "$(DATA)" --results results/study
+
+rank-costs: setup  ## measure what grows with the ranks: about 3 minutes
+	.venv/bin/python -m scripts.rank_costs
 
 check: setup  ## ruff, mypy and the quick tests: no TensorFlow, MPI ranks, Slurm or Chromium
 	.venv/bin/ruff check

@@ -1,0 +1,1 @@
+"""What grows with the ranks, measured without TensorFlow."""
