@@ -17,6 +17,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -92,7 +93,14 @@ def table_lines() -> Iterator[str]:
 
 def measure_alone(cost: Cost, ranks: int) -> float:
     """Seconds of one process that does what rank 0 does for so many."""
+    if not cost.grows:
+        return _measure_once(cost)
     return least_seconds(lambda: cost.alone(ranks))
+
+
+@cache
+def _measure_once(cost: Cost) -> float:
+    return least_seconds(lambda: cost.alone(1))
 
 
 def format_ms(seconds: float) -> str:

@@ -62,6 +62,7 @@ class Cost:
         trees: Messages one after the other that go from rank to rank as in a tree.
         rings: Times that each rank's row passes through the link of rank 0.
         row_bytes: Bytes of a rank's row.
+        grows: Whether it depends on the ranks at all.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Cost:
     trees: int = 0
     rings: int = 0
     row_bytes: int = 0
+    grows: bool = True
 
     def message_seconds(self, ranks: int) -> float:
         """Of an exchange over nodes: latency and bandwidth as in `group_bytes`."""
@@ -268,7 +270,7 @@ COSTS = (
         *(0, 1, 4 * STATISTICS),
     ),
     Cost("versions and state", "start", start, start_together, 2, 1, len(pickle.dumps(VERSIONS))),
-    Cost("index of 1,281,024 records, per node", "start", index_shards),
+    Cost("index of 1,281,024 records, per node", "start", index_shards, grows=False),
     Cost("notes, by one process", "preflight", leave_notes),
     Cost("plans compared", "preflight", judge, judge_together, 0, 1, ANSWER_BYTES),
     Cost("record", "end", write_record),
