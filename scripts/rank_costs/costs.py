@@ -216,8 +216,8 @@ def judge_together() -> None:
 
 
 def leave_notes(ranks: int) -> None:
-    """The notes of a preflight that ends at its deadline: made, read and removed."""
-    with tempfile.TemporaryDirectory() as folder:
+    """The notes of a preflight that ends at its deadline: made, read and removed, in memory."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         notes = [Notes(Path(folder) / "notes", rank, "n") for rank in range(ranks)]
         for each in notes:
             for stage in range(len(STAGES)):
