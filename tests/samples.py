@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from typing import Any
 
 import msgspec
@@ -19,6 +21,8 @@ from hvdtrain.runs.preflight import AllreduceTime, NodeSpeed, Preflight
 from hvdtrain.runs.record import RankPlacement, Record, Versions
 from hvdtrain.runs.submission import Submission
 from hvdtrain.train.checkpoint.archive import Checkpoint
+from hvdtrain.train.health.guard import Duty
+from hvdtrain.train.health.watchdog import Watchdog
 from hvdtrain.train.state import RankState, StepTimes, TrainingState
 
 
@@ -160,3 +164,11 @@ def sample_checkpoint(step: int = 7, **changes: Any) -> Checkpoint:
     replicated = [np.array([[1.1, 2.2]], np.float32), np.array(5)]
     per_rank = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
     return Checkpoint(TrainingState(**(values | changes)), replicated, per_rank)
+
+
+def silent_watchdog() -> Watchdog:
+    """One that nobody listens to."""
+    duty = Duty(
+        rank=0, ranks=1, host="n1", folder=None, seconds=60.0, tell=print, abort=lambda: None
+    )
+    return Watchdog(duty, os.open(os.devnull, os.O_WRONLY), mmap.mmap(-1, 64))

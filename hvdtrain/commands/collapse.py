@@ -49,7 +49,7 @@ def command(run_id: str | None, **options: Any) -> None:
     if run_id is not None:
         require_name("--run-id", run_id)
     made = make_struct(CollapseOptions, {**options, "run_id": run_id})
-    with started_rank() as context:
+    with started_rank(made.run.parent, made.hang_minutes) as context:
         from hvdtrain.train.ensemble.collapse import run_collapses
 
         run_collapses(made, context)

@@ -42,10 +42,10 @@ def command(runs: tuple[Path, ...], data: Path | None, as_json: bool) -> None:
     from hvdtrain.stack import ensure_stack
 
     ensure_stack()
-    from hvdtrain.train.options import EnsembleOptions
+    from hvdtrain.train.options import EnsembleOptions, RunOptions
     from hvdtrain.train.start import started_rank
 
-    with started_rank() as context:
+    with started_rank(runs[0].parent, RunOptions().hang_minutes) as context:
         from hvdtrain.train.ensemble.evaluate import run_ensemble
 
         made = run_ensemble(EnsembleOptions(runs=runs, data=data), context)

@@ -11,6 +11,7 @@ from hvdtrain.cli.output import print_json, say_error, tell
 from hvdtrain.commands.train import make_train_options, train_options
 from hvdtrain.errors import RunError
 from hvdtrain.files.fields import printable
+from hvdtrain.plan.job.request import DEADLINE_HELP, DEADLINE_RANGE
 from hvdtrain.runs.preflight import Preflight
 
 _SHOWN_RANKS = 16
@@ -25,13 +26,11 @@ Example:
 @click.option(
     "--deadline",
     "deadline_seconds",
-    type=click.FloatRange(5, 3600),
-    default=55.0,
-    show_default=True,
-    help="Seconds after which a preflight that hangs is ended.",
+    type=click.FloatRange(*DEADLINE_RANGE),
+    help=DEADLINE_HELP,
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
-def command(*, deadline_seconds: float, as_json: bool, **options: Any) -> None:
+def command(*, deadline_seconds: float | None, as_json: bool, **options: Any) -> None:
     """Check the ranks and their nodes before a training, with the options of that training.
 
     Started like `hvdtrain train`. The launcher, MPI and Horovod must see the same ranks; versions,
@@ -39,7 +38,8 @@ def command(*, deadline_seconds: float, as_json: bool, **options: Any) -> None:
     thread must be on the cores of the core map. Slow nodes are named. The report goes to stderr,
     and to preflight.json in the run's folder when there is a --run-id.
 
-    Exit code 0: nothing speaks against training. 1: a fault; every rank ends with it.
+    Exit code 0: nothing speaks against training. 1: a fault, or the time was up, which is no
+    verdict on the nodes; every rank ends with it.
     """
     from hvdtrain.stack import ensure_stack
 

@@ -51,7 +51,7 @@ def command(**options: Any) -> None:
     from hvdtrain.train.start import started_rank
 
     made = make_train_options(options)
-    with started_rank(made.results / made.run_id if made.run_id else None) as context:
+    with started_rank(made.results, made.hang_minutes, made.run_id) as context:
         from hvdtrain.train.run import run_training
 
         run_training(made, context)

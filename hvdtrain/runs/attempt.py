@@ -14,7 +14,7 @@ import msgspec
 from hvdtrain.errors import RunError
 from hvdtrain.files.atomic import replace_file, run_errors
 from hvdtrain.files.numbers import Count
-from hvdtrain.runs.names import ATTEMPT_FILE, failure_file
+from hvdtrain.runs.names import ATTEMPT_FILE, HANG_FILE, failure_file
 
 MOST_RESTARTS = 3
 """From the same checkpoint."""
@@ -106,5 +106,32 @@ def read_failure(folder: Path, job: str) -> str | None:
 def remove_failure(folder: Path, job: str) -> None:
     """Forget why the ranks of a job's earlier start have ended."""
     path = folder / failure_file(job)
+    with run_errors(f"{path} cannot be removed"):
+        path.unlink(missing_ok=True)
+
+
+def write_hang(folder: Path, reason: str) -> None:
+    """Tell a job's script, and whoever asks, that the ranks were ended because one of them hung.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    path = folder / HANG_FILE
+    with run_errors(f"{path} cannot be written"):
+        folder.mkdir(parents=True, exist_ok=True)
+    replace_file(path, f"{reason}\n".encode())
+
+
+def read_hang(folder: Path) -> str:
+    """Why the ranks were ended, in one line; empty: none has hung."""
+    try:
+        return next(iter((folder / HANG_FILE).read_text(errors="replace").splitlines()), "")
+    except OSError:
+        return ""
+
+
+def remove_hang(folder: Path) -> None:
+    """Forget it, as the run is started again."""
+    path = folder / HANG_FILE
     with run_errors(f"{path} cannot be removed"):
         path.unlink(missing_ok=True)

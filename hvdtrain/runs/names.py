@@ -38,6 +38,9 @@ ATTEMPT_FILE = ".attempt"
 STOP_FILE = ".stop"
 """While it is there, the ranks end after their step, with a checkpoint."""
 
+HANG_FILE = ".hang"
+"""Why a watchdog has ended the ranks; another start may end better."""
+
 ENSEMBLE_FILE = "ensemble.json"
 """`Ensemble`: in a folder of its own beside those of the runs."""
 

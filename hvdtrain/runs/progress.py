@@ -15,6 +15,7 @@ import msgspec
 
 from hvdtrain.errors import InputError
 from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.runs.attempt import read_hang
 from hvdtrain.runs.names import METRICS_FILE, PLAN_FILE, RECORD_FILE, SUBMISSION_FILE
 from hvdtrain.runs.record import Status
 from hvdtrain.runs.state import Ended, Planned, Progress, RunFacts
@@ -98,6 +99,7 @@ def read_run(folder: Path) -> RunFacts | None:
         planned=planned,
         progress=read_progress(folder / METRICS_FILE) if METRICS_FILE in names else None,
         ended=_ended(record),
+        hang=read_hang(folder),
         fault="; ".join(faults),
     )
 

@@ -80,6 +80,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
         planned: The plan, written when the run started.
         progress: What its metrics say until now.
         ended: The record, written when it ended.
+        hang: Why its ranks were ended when one of them hung; empty: none did.
         fault: A file that cannot be read, and why; empty: none.
     """
 
@@ -88,6 +89,7 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     planned: Planned | None = None
     progress: Progress | None = None
     ended: Ended | None = None
+    hang: str = ""
     fault: str = ""
 
 
@@ -190,7 +192,7 @@ def _judge(
     if submission is None:
         if is_written:
             return "running", "not submitted by hvdtrain", None
-        return "incomplete", facts.fault, None
+        return "incomplete", facts.fault or facts.hang, None
     if submission.cancelled is not None:
         return "cancelled", "can go on" if begun else "", None
     if is_written:
@@ -201,14 +203,17 @@ def _judge(
     if silent:
         return "unknown", "Slurm does not say", None
     if begun:
-        return "incomplete", facts.fault or (last.state if last else ""), None
-    return ("failed", f"Slurm: {last.state}", None) if last else ("lost", "left nothing", None)
+        reason = facts.fault or facts.hang or (last.state if last else "")
+        return "incomplete", reason, None
+    if last is None:
+        return "lost", facts.hang or "left nothing", None
+    return "failed", facts.hang or f"Slurm: {last.state}", None
 
 
 def _is_written(facts: RunFacts, found: Mapping[str, SlurmJob], now: float) -> bool:
     """Whether somebody trains, by the metrics, now that none of the jobs that are found runs."""
     progress = facts.progress
-    if facts.ended is not None or progress is None:
+    if facts.ended is not None or progress is None or facts.hang:
         return False
     quiet = max(QUIET_SECONDS, QUIET_STEPS * (progress.step_seconds or 0))
     # The clocks of file server and login node differ, but metrics of a later day are not of now.

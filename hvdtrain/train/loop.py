@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from hvdtrain.runs.metrics import MetricsLine
 from hvdtrain.runs.record import EpochResult
 from hvdtrain.train.health.divergence import DivergedError
+from hvdtrain.train.health.watchdog import FIRST_FACTOR
 from hvdtrain.train.step import StepResult
 
 if TYPE_CHECKING:
@@ -74,16 +75,20 @@ class TrainingLoop:
             if self._state.step < end:
                 # Before a checkpoint of this step, or a continued run would not come by again.
                 self._keep_midway()
+            self._run.watchdog.watch(f"the end of step {self._state.step}")
             self._run.coordinator.step_ends()
 
     def _run_step(self, epoch: int) -> None:
         """The next update."""
         number, run = self._state.step, self._run
         learning_rate = self._schedule.learning_rate(number)
+        factor = FIRST_FACTOR if number == self._first_step else 1.0
+        run.watchdog.watch(f"the images of step {number + 1}", factor, alone=True)
         for _ in range(self._plan.accumulate - 1):
             run.trainer.step.add(*next(run.batches))
         images, labels = next(run.batches)
         decay = self._schedule.weight_decay(number)
+        run.watchdog.watch(f"the update of step {number + 1}", factor)
         result = run.trainer.step.update(images, labels, learning_rate, decay)
         loss, norm = float(result.loss), float(result.gradient_norm)
         exposed = float(result.exposed_seconds)

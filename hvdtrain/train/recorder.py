@@ -19,6 +19,7 @@ from hvdtrain.train.checkpoint.archive import Checkpoint, remove_checkpoints
 from hvdtrain.train.checkpoint.interrupt import Interrupted, SignalNote, signals_noted
 from hvdtrain.train.health.binding import gather_placement
 from hvdtrain.train.health.divergence import DivergedError
+from hvdtrain.train.health.watchdog import FIRST_FACTOR
 from hvdtrain.train.metrics import WRITE_SECONDS
 from hvdtrain.train.open_run import OpenRun
 from hvdtrain.train.process.context import RankContext
@@ -156,6 +157,7 @@ def open_recorder(context: RankContext, open_first: Callable[[], OpenRun]) -> Ru
         InputError: As `open_first` says.
         RunError: Likewise.
     """
+    context.watchdog.watch("the preparation of the run", FIRST_FACTOR)
     begin = time.monotonic()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     opened: OpenRun | None = None

@@ -28,6 +28,7 @@ from hvdtrain.train.health.binding import attest, require_attested
 from hvdtrain.train.health.divergence import RankFault
 from hvdtrain.train.health.finite_check import gather_faults, require_finite
 from hvdtrain.train.health.stragglers import StragglerWatch
+from hvdtrain.train.health.watchdog import FIRST_FACTOR
 from hvdtrain.train.loop import TrainingLoop
 from hvdtrain.train.metrics import MetricsLog, open_metrics
 from hvdtrain.train.open_run import OpenRun, make_run_id, make_run_plan, open_run
@@ -81,6 +82,7 @@ class Run:
         batches: Of this rank, `plan.accumulate` for each update that is left.
         coordinator: Writes checkpoints and stops the run where it is asked to.
         reporter: Tells a person.
+        watchdog: Is told what this rank begins.
     """
 
     def __init__(self, recorder: RunRecorder, options: RunOptions, note: SignalNote) -> None:
@@ -88,6 +90,7 @@ class Run:
         self._recorder = recorder
         self._options = options
         self.world = world = context.world
+        self.watchdog = context.watchdog
         self.state = recorder.state
         self.plan = plan = recorder.state.plan
         self.trainer = make_trainer(plan)
@@ -111,6 +114,7 @@ class Run:
         self.reporter = make_reporter(world.is_first, plan.total_steps)
         self._stragglers = StragglerWatch(world, self.reporter.say)
         self._metrics: MetricsLog | None = None
+        self._evaluates_first = True
 
     @property
     def times(self) -> StepTimes:
@@ -130,6 +134,7 @@ class Run:
                 self.reporter.say(self._opening())
                 TrainingLoop(self).run()
         finally:
+            self.watchdog.watch("the end of the run")
             self._writer.settle()
         self._writer.finish()
         self._recorder.gather(self._loaders, self._stragglers.rank_seconds)
@@ -143,11 +148,15 @@ class Run:
 
     def evaluate(self) -> EvaluationResult:
         """Evaluate the final weights on the whole validation set. Collective."""
+        what = f"the evaluation after step {self.state.step}"
+        factor, self._evaluates_first = FIRST_FACTOR if self._evaluates_first else 1.0, False
+        self.watchdog.watch(f"{what}: the moving statistics")
         # Before moving statistics are averaged, and one rank's NaN is that of all.
         require_finite(
             self.trainer.replicated, f"the state after step {self.state.step}", self.world
         )
-        result = self.trainer.evaluate(self._loaders.watch(self._pipeline.validation()))
+        batches = self._loaders.watch(self._pipeline.validation())
+        result = self.trainer.evaluate(self.watchdog.over(batches, what, factor))
         self._recorder.corrupt_images = count_corrupt(self._pipeline.corrupt_training)
         corrupt = count_corrupt(self._pipeline.corrupt_validation)
         return msgspec.structs.replace(result, corrupt=corrupt)
@@ -216,6 +225,7 @@ class Run:
 
     def _write(self, write: Callable[[Checkpoint], object]) -> None:
         """Copy the state now, and write it in the background."""
+        self.watchdog.watch(f"a checkpoint or snapshot after step {self.state.step}")
         self._writer.finish()
         self.state.run_seconds = self._recorder.seconds
         corrupt = tuple(sorted(self._pipeline.corrupt_training.examples))

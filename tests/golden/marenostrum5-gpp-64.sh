@@ -157,9 +157,10 @@ leave() {
     if [ "${staged:-}" ] && [ -z "${late:-}" ]; then
         remove_data
     fi
-    # Ranks that were stopped, or died, are started again: the job goes back into the queue, unless
-    # it was cancelled, has ended, or would fail in the same way.
-    if [ "$status" != 0 ] && [ -z "$cancelled" ] && { [ "${ranks:-}" ] || [ -e "$stop" ]; }; then
+    # Ranks that were stopped, died or hung are started again: the job goes back into the queue,
+    # unless it was cancelled, has ended, or would fail in the same way.
+    if [ "$status" != 0 ] && [ -z "$cancelled" ] &&
+        { [ "${ranks:-}" ] || [ -e "$stop" ] || [ -e "$results/$run_id/.hang" ]; }; then
         "$HVDTRAIN" attempt end --requeue \
             --results "$results" --run-id "$run_id" || true
     fi
@@ -182,7 +183,7 @@ prepare srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpu-bind=none --kill-o
     "$HVDTRAIN" stage copy --same-as "$results/$run_id/.data-sha256" -- "$data_source" "$staged"
 
 # The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
-# job here and names the nodes that the next job had better leave out.
+# job here and names the nodes that the next job had better leave out. Ranks that hang are no fault.
 prepare srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpus-per-task=112 --cpu-bind=none --kill-on-bad-exit=1 \
     "$HVDTRAIN" preflight \
     --system marenostrum5-gpp \

@@ -73,6 +73,8 @@ RUNS = job("1", "RUNNING")
         ("running", [], {**BEGUN, "submission": submission(jobs=())}),
         ("running", [job("1", "TIMEOUT", ends=NOW - 60)], BEGUN),
         ("incomplete", [job("1", "TIMEOUT", ends=NOW - 9)], BEGUN),
+        # Its watchdog has just ended it.
+        ("incomplete", [], {**BEGUN, "hang": "rank 1 on n2 hung"}),
         ("incomplete", [], AHEAD),
         ("incomplete", [], {**AHEAD, "submission": None}),
         ("incomplete", [], {**BEGUN, "submission": None, "ended": ended("interrupted")}),
@@ -120,6 +122,13 @@ def test_the_state(state: str, jobs: list[SlurmJob], facts: dict[str, Any]) -> N
 )
 def test_the_state_without_slurm(state: str, facts: dict[str, Any]) -> None:
     assert judge(silent=True, **facts).state == state
+
+
+def test_a_run_that_hung_says_who_did() -> None:
+    hung = "the run has not come further for 225 s: rank 1 on n2: the update of step 7"
+    assert judge(job("1", "FAILED"), **LEFT, hang=hung).reason == hung
+    # So does a preflight, which leaves no plan.
+    assert judge(job("1", "FAILED"), hang=hung).reason == hung
 
 
 def test_a_waiting_run_says_why_and_what_is_forecast() -> None:

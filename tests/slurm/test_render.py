@@ -181,6 +181,13 @@ def test_every_option_of_a_training_reaches_both_lines_of_the_job() -> None:
     assert "    --images-per-epoch 5120 \\\n" in script_of(data="synthetic", images_per_epoch=5120)
 
 
+def test_the_deadline_is_that_of_the_preflight_alone() -> None:
+    script = render_script(plan_of(deadline=120.0))
+    assert script.count("--deadline 120.0 \\") == 1
+    assert "preflight \\\n    --deadline" in script
+    assert "--deadline" not in render_script(plan_of())
+
+
 def test_a_script_is_named_after_what_it_trains() -> None:
     assert "# ResNet-50, made by hvdtrain " in script_of()
     assert "# A small residual network, made by hvdtrain " in script_of(model="small")

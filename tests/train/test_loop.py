@@ -27,7 +27,7 @@ from hvdtrain.train.checkpoint.writer import CheckpointWriter
 from hvdtrain.train.health.divergence import DivergedError, RankFault
 from hvdtrain.train.progress import Lines, Reporter, Silence
 from hvdtrain.train.state import StepTimes, TrainingState, first_state
-from tests.samples import sample_plan
+from tests.samples import sample_plan, silent_watchdog
 
 pytestmark = pytest.mark.tf
 
@@ -58,6 +58,7 @@ class Watcher:
         self.kept: list[tuple[int, int, int]] = []
         self.evaluated: list[int] = []
         self.note = SignalNote()
+        self.watchdog = silent_watchdog()
         self.rank_loss: float | None = None
         self.gradient_norm = 0.25
         self.not_finite = ""

@@ -17,7 +17,7 @@ from hvdtrain.train.checkpoint.archive import write_checkpoint
 from hvdtrain.train.checkpoint.interrupt import Interrupted
 from hvdtrain.train.health.divergence import DivergedError
 from hvdtrain.train.open_run import open_run
-from tests.samples import sample_checkpoint, sample_plan, sample_record
+from tests.samples import sample_checkpoint, sample_plan, sample_record, silent_watchdog
 
 pytest.importorskip("horovod")
 from hvdtrain.train import recorder as recorders
@@ -34,7 +34,8 @@ def begin(
     """One of two ranks, which hears of the run what rank 0 would send it."""
     monkeypatch.setattr(recorders, "bcast_from_root", lambda make, _: make())
     world = World(rank=rank, ranks=2, hosts=("n1", "n2"), reduction="MPI")
-    context = RankContext(world, None, frozenset(), sample_record().versions, None)
+    versions = sample_record().versions
+    context = RankContext(world, None, frozenset(), versions, None, silent_watchdog())
     return recorders.open_recorder(
         context, lambda: open_run(results, "run", plan or sample_plan(), allow_change=False)
     )

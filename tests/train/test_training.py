@@ -200,7 +200,7 @@ import hvdtrain.train.start as start
 from hvdtrain.cli.main import main
 if (os.environ.get("PMI_RANK") or os.environ["OMPI_COMM_WORLD_RANK"]) == "1":
     os.kill(os.getpid(), 9)
-start.JOIN_SECONDS = 5.0
+start.START_SECONDS = 20.0
 sys.argv = ["hvdtrain", "train", "--model", "small", "--results", sys.argv[1]]
 main()
 """

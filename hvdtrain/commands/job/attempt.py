@@ -18,6 +18,7 @@ from hvdtrain.runs.attempt import (
     read_attempt,
     read_failure,
     remove_failure,
+    remove_hang,
     write_attempt,
 )
 from hvdtrain.runs.folder import find_submission, write_submission
@@ -76,6 +77,7 @@ def _begin(folder: Path, submission: Submission | None) -> None:
         raise _no_progress(folder, step)
     write_attempt(folder, attempt)
     remove_failure(folder, job.name)
+    remove_hang(folder)
     if submission is not None and job.name not in known:
         # Whoever submits a job by hand has done something about earlier failures.
         for other in known:

@@ -39,6 +39,14 @@ _OPTION_OF = {
 _WHOLE_NUMBERS = ("nodes", "ranks_per_node")
 
 
+DEADLINE_RANGE = (5.0, 3600.0)
+"""Seconds."""
+
+DEADLINE_HELP = (
+    "Seconds that a preflight may take once all ranks have loaded TensorFlow. Default: 55, and a "
+    "tenth more for each rank."
+)
+
 SYNTHETIC = "synthetic"
 """What `--data` calls images that are made up. Nobody gets them without asking."""
 
@@ -97,6 +105,10 @@ class JobRequest(TrainSpec, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         bool,
         Meta(description="Whether the ranks check each other and their nodes before they train."),
     ] = True
+    deadline: Annotated[
+        Annotated[float, Meta(ge=DEADLINE_RANGE[0], le=DEADLINE_RANGE[1])] | None,
+        Meta(description=DEADLINE_HELP),
+    ] = None
     template: Annotated[
         str | None, Meta(description="Name of a shipped template, or path of your own.")
     ] = None

@@ -38,6 +38,13 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         WrittenPositiveInt | None,
         Meta(description="Write one after every so many epochs, too. Default: only by time."),
     ] = None
+    hang_minutes: Annotated[
+        Annotated[float, Meta(ge=0.2, le=1440)],
+        Meta(
+            description="End all ranks when one comes no further for so long; it is named, and the "
+            "run can go on."
+        ),
+    ] = 5.0
     attest: Annotated[
         bool,
         Meta(description="Whether a thread that is not where the core map has it ends the run."),

@@ -22,6 +22,7 @@ from hvdtrain.train.data.corrupt import count_corrupt
 from hvdtrain.train.data.dataset import discover
 from hvdtrain.train.data.pipeline import open_pipeline
 from hvdtrain.train.evaluate import count_hits, make_result
+from hvdtrain.train.health.watchdog import FIRST_FACTOR
 from hvdtrain.train.models.network import make_model
 from hvdtrain.train.options import EnsembleOptions
 from hvdtrain.train.process.context import RankContext
@@ -50,7 +51,8 @@ def run_ensemble(options: EnsembleOptions, context: RankContext) -> tuple[Path, 
     records, plan = bcast_from_root(look, world)
     models = _load_models(records, options.runs, world)
     pipeline = open_pipeline(plan, world.rank, context.loader_threads, context.data_cpus)
-    evaluations = EnsembleEvaluator(models, world.ranks).evaluate(pipeline.validation())
+    batches = context.watchdog.over(pipeline.validation(), "the evaluation", FIRST_FACTOR)
+    evaluations = EnsembleEvaluator(models, world.ranks).evaluate(batches)
     corrupt = count_corrupt(pipeline.corrupt_validation)
     if not world.is_first:
         return None

@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import datetime
 import os
-import socket
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hvdtrain.errors import HvdtrainError, InputError, RunError
+from hvdtrain.errors import HvdtrainError, InputError
 from hvdtrain.plan.machine.core_map import RankCores
-from hvdtrain.runs.job_identity import job_name_of
 from hvdtrain.runs.preflight import Preflight
+from hvdtrain.train.health.watchdog import Watchdog
 from hvdtrain.train.options import TrainOptions
-from hvdtrain.train.preflight.notes import Notes, describe_silence
-from hvdtrain.train.preflight.watchdog import start_watchdog
-from hvdtrain.train.process.rank_environment import Launch, abort_job, host_name, read_launch
-from hvdtrain.train.start import end_all, prepare_process
+from hvdtrain.train.process.rank_environment import Launch, read_launch
+from hvdtrain.train.start import end_all, load_stack, watch_rank
 
 if TYPE_CHECKING:
     from hvdtrain.train.process.world import World
+
+DEADLINE_SECONDS = 55.0
+"""How long the checks may take, from when the last rank has loaded TensorFlow."""
+
+_LATE = (
+    "this is no verdict on the nodes: the job may start again; look at those that are named; "
+    "--deadline gives a slow machine more time"
+)
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,18 @@ class _Rank:
     launch: Launch
     cores: RankCores | None
     itex: str | None
-    notes: Notes
+    watchdog: Watchdog
     started: datetime.datetime
     clock_started: float
 
 
-def run_preflight(options: TrainOptions, deadline_seconds: float) -> Preflight | None:
+def run_preflight(options: TrainOptions, deadline_seconds: float | None) -> Preflight | None:
     """Check the machine together with the other ranks. Returns when all of them are done.
 
     Args:
         options: Options of the training that follows.
-        deadline_seconds: After this time the process ends, with exit code 1.
+        deadline_seconds: So long after the last rank has loaded TensorFlow all ranks end, with
+            exit code 1; None: `DEADLINE_SECONDS`, and a tenth of a second more for each rank.
 
     Returns:
         The report on rank 0, None on the others.
@@ -57,21 +62,16 @@ def run_preflight(options: TrainOptions, deadline_seconds: float) -> Preflight |
         RunError: The ranks cannot work together, or the report cannot be kept.
     """
     launch = read_launch(os.environ)
-    host = host_name(os.environ, launch, socket.gethostname())
-    notes = Notes(_notes_folder(options), launch.rank, host)
-    notes.reach(0)
-    start_watchdog(
-        deadline_seconds,
-        speak=lambda: _speak(notes, launch, deadline_seconds),
-        abort=lambda: _abort(notes),
-    )
+    if deadline_seconds is None:
+        deadline_seconds = DEADLINE_SECONDS + launch.ranks / 10
+    folder = options.results / options.run_id if options.run_id else None
+    watchdog = watch_rank(launch, options.results, folder, deadline_seconds, "the preflight", _LATE)
     clock_started = time.monotonic()
     started = datetime.datetime.now(datetime.UTC)
     try:
-        cores, itex = prepare_process(launch)
-        return _check(_Rank(options, launch, cores, itex, notes, started, clock_started))
+        cores, itex = load_stack(launch, watchdog, deadline_seconds)
+        return _check(_Rank(options, launch, cores, itex, watchdog, started, clock_started))
     except Exception as error:
-        notes.remove()
         alone = launch.ranks == 1 and isinstance(error, HvdtrainError)
         # All ranks have found the same wrong input, and left the world together.
         if alone or isinstance(error, InputError):
@@ -95,8 +95,8 @@ def _check(rank: _Rank) -> Preflight | None:
 
     bcast_from_root(keep, world)
     leave_world()
+    rank.watchdog.rest()
     if world.is_first:
-        rank.notes.remove()
         return report
     if report.faults:
         sys.exit(1)
@@ -113,12 +113,13 @@ def _join(rank: _Rank) -> tuple[World, frozenset[int]]:
     from hvdtrain.train.process.pinning import thread_ids
     from hvdtrain.train.process.world import join_world, mpi_size
 
-    rank.notes.reach(1)
     before = thread_ids()
     if mpi_size() == 1 < rank.launch.ranks and rank.launch.rank > 0:
         # They all find out the same, and one of them says it.
         sys.exit(1)
+    rank.watchdog.go_on("starting Horovod")
     world = join_world(rank.launch)
+    rank.watchdog.joined(world.hosts)
     return world, thread_ids() - before
 
 
@@ -142,18 +143,18 @@ def _make_report(rank: _Rank, world: World, horovod: frozenset[int]) -> Prefligh
     )
     from hvdtrain.train.process.world import library_version
 
-    rank.notes.reach(2)
+    rank.watchdog.go_on("making the plan")
     options = rank.options
     attests = not options.no_attest
     answers = compare_ranks(options, world, rank.itex)
-    rank.notes.reach(3)
+    rank.watchdog.go_on("the allreduce")
     sums = check_allreduce(world)
-    rank.notes.reach(4)
+    rank.watchdog.go_on("measuring the speed")
     cores = len(rank.cores.compute) if rank.cores else len(os.sched_getaffinity(0))
     speeds = measure_nodes(world, cores)
-    rank.notes.reach(5)
+    rank.watchdog.go_on("reading the threads back")
     attestation = attest(world, rank.cores, horovod) if rank.cores else None
-    rank.notes.reach(6)
+    rank.watchdog.go_on("the verdict")
     faults = (
         *judge_shape(world.hosts, options.nodes, options.ranks_per_node),
         *judge_sameness(answers),
@@ -182,26 +183,3 @@ def _make_report(rank: _Rank, world: World, horovod: frozenset[int]) -> Prefligh
             [*(host for fault in faults for host in fault.hosts), *(node.host for node in slow)]
         ),
     )
-
-
-def _notes_folder(options: TrainOptions) -> Path:
-    """The same on every rank, before any of them can ask another."""
-    name = options.run_id or job_name_of(os.environ) or "alone"
-    return options.results / f".preflight-{name}"
-
-
-def _speak(notes: Notes, launch: Launch, deadline_seconds: float) -> None:
-    if not notes.claim_word():
-        return
-    silence = describe_silence(notes.read(), launch.ranks)
-    error = RunError(
-        f"the preflight did not end within {deadline_seconds:g} s: {silence}",
-        "look at those nodes, and leave them out of the next job with sbatch's --exclude; "
-        "--deadline gives a slow file system more time",
-    )
-    os.write(2, f"hvdtrain: {error}\n".encode())
-
-
-def _abort(notes: Notes) -> None:
-    notes.remove()
-    abort_job(os.environ)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hvdtrain.plan.machine.core_map import RankCores
 from hvdtrain.runs.record import Versions
+from hvdtrain.train.health.watchdog import Watchdog
 from hvdtrain.train.process.pinning import thread_ids
 from hvdtrain.train.process.provenance import read_git_commit, read_versions
 from hvdtrain.train.process.rank_environment import Launch
@@ -29,6 +30,7 @@ class RankContext:
         communication: Threads that MPI and Horovod have started in this process.
         versions: Of the stack, the same on every rank.
         git_commit: Of the source tree; None: not from a checkout.
+        watchdog: Is told what this rank begins.
     """
 
     world: World
@@ -36,6 +38,7 @@ class RankContext:
     communication: frozenset[int]
     versions: Versions
     git_commit: str | None
+    watchdog: Watchdog
 
     @property
     def data_cpus(self) -> tuple[int, ...]:
@@ -52,13 +55,16 @@ class RankContext:
         return max(1, min(share, len(os.sched_getaffinity(0))))
 
 
-def make_rank_context(launch: Launch, cores: RankCores | None, itex: str | None) -> RankContext:
+def make_rank_context(
+    launch: Launch, cores: RankCores | None, itex: str | None, watchdog: Watchdog
+) -> RankContext:
     """Join the world. Collective, once in a process.
 
     Args:
         launch: What the launcher said.
         cores: This rank's entry in the core map; None: there is no map.
         itex: Version of Intel's TensorFlow extension; None when it is not loaded.
+        watchdog: Of this process.
 
     Raises:
         RunError: The world is not whole, or the ranks are not of one kind.
@@ -67,8 +73,9 @@ def make_rank_context(launch: Launch, cores: RankCores | None, itex: str | None)
     git_commit = read_git_commit() if launch.rank == 0 else None
     before = thread_ids()
     world = join_world(launch)
+    watchdog.joined(world.hosts)
     communication = thread_ids() - before
     versions = read_versions(library_version(), itex)
     require_equal("versions of the stack", versions, world)
     git_commit = bcast_from_root(lambda: git_commit, world)
-    return RankContext(world, cores, communication, versions, git_commit)
+    return RankContext(world, cores, communication, versions, git_commit, watchdog)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hvdtrain.errors import RunError
+from hvdtrain.runs.job_identity import read_job_identity
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,18 @@ def host_name(environ: Mapping[str, str], launch: Launch, host: str) -> str:
     place = (environ.get("SLURM_PROCID"), environ.get("SLURM_STEP_NUM_TASKS"))
     started_by_srun = place == (str(launch.rank), str(launch.ranks)) and _HYDRA not in environ
     return environ.get("SLURMD_NODENAME", host) if started_by_srun else host
+
+
+def start_name(environ: Mapping[str, str]) -> str:
+    """What the ranks that one launcher has started have in common, and no others.
+
+    Source: Hydra names each mpirun, PMIx each job of its server, and Slurm counts steps and starts.
+    """
+    named = environ.get("I_MPI_HYDRA_UUID") or environ.get("PMIX_NAMESPACE")
+    job = read_job_identity(environ)
+    if named is None and job is not None:
+        named = f"{job.name}-{environ.get('SLURM_STEP_ID', '')}-{job.restarts}"
+    return re.sub(r"[^A-Za-z0-9.-]", "-", named or "alone")[-100:]
 
 
 def abort_job(environ: Mapping[str, str]) -> None:

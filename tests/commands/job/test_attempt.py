@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from hvdtrain.commands.job.attempt import command
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.files.decode import load_json
-from hvdtrain.runs.attempt import MOST_RESTARTS
+from hvdtrain.runs.attempt import MOST_RESTARTS, read_hang, write_hang
 from hvdtrain.runs.names import ATTEMPT_FILE, RECORD_FILE, failure_file
 from hvdtrain.runs.submission import Submission
 from tests.samples import sample_record, sample_submission
@@ -103,6 +103,15 @@ def test_a_failure_that_would_come_again_is_not_repeated(job: Job) -> None:
     # Who starts it again has done something about it.
     assert job.begin().exit_code == 0
     assert job.end("--requeue").exit_code == 0
+
+
+def test_ranks_that_hung_start_again_and_what_they_left_is_forgotten(job: Job) -> None:
+    job.begin()
+    write_hang(job.folder, "the run has not come further for 255 s: rank 1 on n2: step 3")
+    assert job.end("--requeue").exit_code == 0
+    assert read_hang(job.folder).startswith("the run has not come further")
+    assert job.begin().exit_code == 0
+    assert read_hang(job.folder) == ""
 
 
 @pytest.mark.parametrize(("status", "code"), [("completed", 1), ("failed", 0)])

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from hvdtrain.plan.machine.environment import COMM_CPUS, COMPUTE_CPUS, DATA_CPUS, HOROVOD_CPUS
-from hvdtrain.runs.names import PREFLIGHT_FILE
+from hvdtrain.runs.names import HANG_FILE, PREFLIGHT_FILE
 from hvdtrain.runs.preflight import Preflight
 from tests.ranks import ROOT, run_ranks
 
@@ -22,9 +22,12 @@ pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(400)]
 RANK_PROGRAM = """
 import os, sys, time
 from hvdtrain.cli.main import main
+import hvdtrain.train.start as start
 rank = os.environ.get("PMI_RANK") or os.environ["OMPI_COMM_WORLD_RANK"]
 if "absent" in sys.argv and rank == "1":
     time.sleep(600)
+if "absent" in sys.argv:
+    start.START_SECONDS = 29.0
 sys.argv = ["hvdtrain", *(word.format(rank=rank) for word in sys.argv[1:] if word != "absent")]
 main()
 """
@@ -111,8 +114,11 @@ def test_a_rank_that_never_comes_is_named(tmp_path: Path) -> None:
     words = preflight_words(tmp_path, "absent", deadline=10)
     run_ranks(words, tmp_path / "out", timeout_seconds=100, expected_exit=1)
     said = (tmp_path / "out" / "0.err").read_text()
-    assert "did not end within 10 s: 1 of 2 ranks did not start: 1\n" in said
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+    assert "the preflight did not start within 30 s: 1 of 2 ranks did not start: 1\n" in said
+    assert "this is no verdict on the nodes" in said
+    # The job's script looks for this, and starts the job again.
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [HANG_FILE]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]
 
 
 @pytest.mark.parametrize("rank", [0, 1])

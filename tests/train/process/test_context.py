@@ -7,7 +7,7 @@ import os
 import pytest
 
 from hvdtrain.plan.machine.core_map import RankCores
-from tests.samples import sample_record
+from tests.samples import sample_record, silent_watchdog
 
 pytest.importorskip("horovod")
 from hvdtrain.train.process.context import RankContext
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.tf
 
 def context(hosts: tuple[str, ...], cores: RankCores | None = None) -> RankContext:
     world = World(rank=0, ranks=len(hosts), hosts=hosts, reduction="MPI")
-    return RankContext(world, cores, frozenset(), sample_record().versions, None)
+    return RankContext(world, cores, frozenset(), sample_record().versions, None, silent_watchdog())
 
 
 def test_a_core_map_says_on_what_images_are_loaded() -> None:

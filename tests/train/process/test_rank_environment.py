@@ -8,7 +8,13 @@ import pytest
 
 from hvdtrain.errors import RunError
 from hvdtrain.plan.machine.environment import COMM_CPUS, COMPUTE_CPUS, DATA_CPUS, HOROVOD_CPUS
-from hvdtrain.train.process.rank_environment import Launch, abort_job, host_name, read_launch
+from hvdtrain.train.process.rank_environment import (
+    Launch,
+    abort_job,
+    host_name,
+    read_launch,
+    start_name,
+)
 from hvdtrain.train.start import prepare_process
 
 
@@ -151,3 +157,17 @@ def test_with_cores_of_its_own_communication_wakes_up_often(
     finally:
         os.sched_setaffinity(0, allowed)
     assert os.environ["HOROVOD_CYCLE_TIME"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "alone"),
+        ({"I_MPI_HYDRA_UUID": "ce0d-2f", "SLURM_JOB_ID": "7"}, "ce0d-2f"),
+        ({"PMIX_NAMESPACE": "prterun@n1/1"}, "prterun-n1-1"),
+        ({"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "2"}, "7-2-0"),
+        ({"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "2", "SLURM_RESTART_COUNT": "1"}, "7-2-1"),
+    ],
+)
+def test_every_start_has_a_name_of_its_own(environ: dict[str, str], expected: str) -> None:
+    assert start_name(environ) == expected
