@@ -24,8 +24,8 @@ from hvdtrain.runs.folder import RunFolder
 from hvdtrain.runs.preflight import RankAnswer
 from hvdtrain.runs.record import RankPlacement, Record, Versions
 from hvdtrain.train.data.tfrecords import index_split
+from hvdtrain.train.health.notes import Note, Notes, describe_start
 from hvdtrain.train.health.outliers import name_stragglers
-from hvdtrain.train.preflight.notes import STAGES, Notes, describe_silence
 from hvdtrain.train.preflight.verdict import judge_sameness
 from hvdtrain.train.state import RankState, StepTimes, first_state
 
@@ -216,15 +216,15 @@ def judge_together() -> None:
 
 
 def leave_notes(ranks: int) -> None:
-    """The notes of a preflight that ends at its deadline: made, read and removed, in memory."""
+    """The notes of ranks that start: made, counted, read and removed, in memory."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        notes = [Notes(Path(folder) / "notes", rank, "n") for rank in range(ranks)]
+        notes = [Notes(Path(folder) / "notes", rank, ranks) for rank in range(ranks)]
         for each in notes:
-            for stage in range(len(STAGES)):
-                each.reach(stage)
-        describe_silence(notes[0].read(), ranks)
-        for each in notes:
-            each.remove()
+            each.leave(Note(host="n", doing="load TensorFlow"))
+            each.be_ready()
+        assert notes[0].are_all_ready()
+        describe_start(notes[0].read(), notes[0].ready(), ranks)
+        notes[0].remove()
 
 
 def write_record(ranks: int) -> None:
