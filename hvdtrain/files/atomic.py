@@ -68,7 +68,14 @@ def create_file(path: Path, content: bytes, then: str = "") -> bool:
             os.link(file.name, path)
         except FileExistsError:
             return False
-        _sync_folder(path.parent)
+        try:
+            # Before the folder is on the disk: who is killed now leaves one name, not two.
+            os.unlink(file.name)
+            _sync_folder(path.parent)
+        except OSError:
+            # Who is told that it failed starts again, and must find the place empty.
+            path.unlink(missing_ok=True)
+            raise
     return True
 
 
@@ -100,7 +107,11 @@ def create_folder(path: Path, files: Mapping[str, bytes]) -> bool:
             if error.errno in _TAKEN and os.path.lexists(path):
                 return False
             raise
-        _sync_folder(path.parent)
+        try:
+            _sync_folder(path.parent)
+        except OSError:
+            remove_folder(path, files)
+            raise
     return True
 
 

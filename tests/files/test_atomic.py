@@ -36,6 +36,18 @@ def fail_with(number: int) -> Callable[..., None]:
     return fail
 
 
+def refuse_folders(folder: Path, number: int) -> Callable[[int], None]:
+    """An fsync that fails for one folder."""
+    sync = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), folder.stat()):
+            fail_with(number)()
+        sync(descriptor)
+
+    return refuse
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The system calls that matter, in order, with what the file's content was then."""
@@ -210,6 +222,20 @@ def test_a_file_that_cannot_be_created_leaves_nothing(
     assert names(tmp_path) == []
 
 
+def test_a_new_file_has_one_name_when_its_folder_comes_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, seen = os.fsync, []
+
+    def look(descriptor: int) -> None:
+        seen.append(names(tmp_path))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    assert create_file(tmp_path / "a", b"1")
+    assert seen[-1] == ["a"]
+
+
 def test_an_error_in_between_leaves_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
 
@@ -234,16 +260,20 @@ def test_another_library_may_write_by_the_name(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_synced_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sync = os.fsync
-
-    def refuse_folders(descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            fail_with(errno.EINVAL)()
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", refuse_folders)
+    monkeypatch.setattr(os, "fsync", refuse_folders(tmp_path, errno.EINVAL))
     replace_file(tmp_path / "a", b"1")
     assert names(tmp_path) == ["a"]
+
+
+def test_a_name_that_does_not_come_to_the_disk_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", refuse_folders(tmp_path, errno.ENOSPC))
+    with pytest.raises(RunError, match="a cannot be written: No space left on device"):
+        create_file(tmp_path / "a", b"1")
+    with pytest.raises(RunError, match="b cannot be made: No space left on device"):
+        create_folder(tmp_path / "b", {"c": b"1"})
+    assert names(tmp_path) == []
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -76,5 +76,6 @@ def load_manifest(folder: Path) -> Manifest | None:
         size_bytes = file.stat().st_size if file.is_file() else 0
         if size_bytes != shard.size_bytes:
             allowed = f"{MANIFEST_NAME} says {shard.size_bytes} bytes, here are {size_bytes}"
-            raise InputError("data", str(file), allowed, "copy or prepare the data again")
+            fix = "copy the data again, or remove the folder and prepare them again"
+            raise InputError("data", str(file), allowed, fix)
     return manifest

@@ -6,6 +6,7 @@ journal. The same command finds the journal and goes on behind it. The manifest 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,9 @@ def prepare(job: PrepareJob, progress: Progress) -> Manifest:
     )
     whole = _find_whole(job.destination, origin)
     if whole is not None:
+        # Of one that was killed when all was done.
+        with contextlib.suppress(OSError):
+            (job.destination / JOURNAL_NAME).unlink()
         return whole
     try:
         done = _open_journal(job.destination, origin)

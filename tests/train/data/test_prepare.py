@@ -237,6 +237,16 @@ def test_a_run_may_be_interrupted_many_times_and_in_the_middle_of_a_line(
     assert contents(destination) == contents(tmp_path / "whole")
 
 
+def test_one_that_was_killed_when_all_was_there_leaves_nothing_else(
+    folders: Path, tmp_path: Path
+) -> None:
+    run(job(folders, tmp_path / "shards"))
+    expected = contents(tmp_path / "shards")
+    (tmp_path / "shards" / JOURNAL_NAME).write_bytes(b"{}")
+    run(job(folders, tmp_path / "shards"))
+    assert contents(tmp_path / "shards") == expected
+
+
 def test_a_second_run_has_nothing_to_do(folders: Path, tmp_path: Path) -> None:
     run(job(folders, tmp_path / "shards"))
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "shards").iterdir()}
