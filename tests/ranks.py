@@ -102,13 +102,16 @@ def start_ranks(
 def find_ranks(argument: str, rank: int | None = None) -> list[int]:
     """Process ids of the ranks of `hvdtrain train` that were started with an argument.
 
+    What a rank has forked is found only when the rank is gone.
+
     Args:
         argument: One that no other process has, such as a folder below `tmp_path`.
         rank: Only this one; None: all.
     """
-    found = []
+    parents: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
+            stat = (folder / "stat").read_text(errors="replace")
             words = (folder / "cmdline").read_bytes().split(b"\0")
             environ = (folder / "environ").read_bytes().split(b"\0")
         except OSError:
@@ -116,8 +119,9 @@ def find_ranks(argument: str, rank: int | None = None) -> list[int]:
         is_rank = argument.encode() in words and words[0].endswith(sys.executable.encode())
         entries = [entry for name in RANK_NAMES for entry in environ if entry.startswith(name)]
         if is_rank and entries and (rank is None or entries[0].endswith(b"=%d" % rank)):
-            found.append(int(folder.name))
-    return found
+            # The second field is a name in brackets; the fourth is the parent.
+            parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
+    return [process for process, parent in parents.items() if parent not in parents]
 
 
 def _stop(launcher: subprocess.Popen[str]) -> str:
