@@ -35,8 +35,9 @@ test-slow: MARKS = slow and not (tf or ranks or slurm or browser)  ## what only 
 $(GROUPS): setup
 	.venv/bin/python -m pytest -m "$(strip $(MARKS))" $(ARGS)
 
-torture: setup  ## kill and continue a run 200 times, and 200 calm runs: about 80 minutes
-	HVDTRAIN_KILLS=200 .venv/bin/python -m pytest tests/train/checkpoint/test_resume.py -k kills $(ARGS)
+torture: SEED = $(or $(HVDTRAIN_SEED),$(shell date +%s))
+torture: setup  ## 100 random faults, after each the same command again: and 200 calm runs: about 80 minutes
+	HVDTRAIN_FAULTS=100 HVDTRAIN_SEED=$(SEED) .venv/bin/python -m pytest tests/faults $(ARGS)
 	HVDTRAIN_CALM=200 .venv/bin/python -m pytest tests/train/health/test_watchdog.py -k alarm $(ARGS)
 
 study: setup  ## recipes against each other on a small data set: about 90 minutes

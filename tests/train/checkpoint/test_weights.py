@@ -14,14 +14,10 @@ from hvdtrain.files.decode import load_json
 from hvdtrain.runs.names import CHECKPOINTS_FOLDER, RECORD_FILE, WEIGHTS_FILE, failure_file
 from hvdtrain.runs.record import Record
 from tests.disk import Disk, mounted
+from tests.preload import NO_LOCKS, build_library
 from tests.ranks import ROOT, run_ranks
 
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(300)]
-
-NO_LOCKS = """
-#include <errno.h>
-int flock(int descriptor, int operation) { errno = ENOLCK; return -1; }
-"""
 
 SAVE_AND_LOAD = """
 import sys
@@ -71,11 +67,8 @@ def python(program: str, *words: str, **variables: str) -> list[str]:
 
 def test_a_file_system_that_takes_no_locks_takes_the_weights(tmp_path: Path) -> None:
     """errno 37, as of an NFS server without its lock service."""
-    (tmp_path / "no-locks.c").write_text(NO_LOCKS)
-    library = tmp_path / "no-locks.so"
-    source = str(tmp_path / "no-locks.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), source], check=True)
-    plain, saved, loaded = python(SAVE_AND_LOAD, str(tmp_path), LD_PRELOAD=str(library))
+    preload = {"LD_PRELOAD": str(build_library(tmp_path, NO_LOCKS)), "FLOCK_ERRNO": "37"}
+    plain, saved, loaded = python(SAVE_AND_LOAD, str(tmp_path), **preload)
     assert plain == "plain 37"  # what Keras does by itself
     name, sha256 = saved.split()
     assert name == WEIGHTS_FILE
