@@ -36,7 +36,7 @@ $(GROUPS): setup
 	.venv/bin/python -m pytest -m "$(strip $(MARKS))" $(ARGS)
 
 torture: SEED = $(or $(HVDTRAIN_SEED),$(shell date +%s))
-torture: setup  ## 100 random faults, after each the same command again: and 200 calm runs: about 80 minutes
+torture: setup  ## 100 random faults, and 200 runs without a false alarm: about 80 minutes
 	HVDTRAIN_FAULTS=100 HVDTRAIN_SEED=$(SEED) .venv/bin/python -m pytest tests/faults $(ARGS)
 	HVDTRAIN_CALM=200 .venv/bin/python -m pytest tests/train/health/test_watchdog.py -k alarm $(ARGS)
 

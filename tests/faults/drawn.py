@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from hvdtrain.train.options import TrainOptions
-
 ALONE = ("train", "collapse", "ensemble", "prepare-data")
 RESUMED = ("train", "collapse", "prepare-data")
 
@@ -19,9 +17,8 @@ COMMANDS = {
     "clock": ALONE,
     "checkpoint-cut": RESUMED,
     "metrics-cut": RESUMED,
+    "rank-stopped": ("train",),
 }
-if "hang_minutes" in TrainOptions.__struct_fields__:
-    COMMANDS["rank-stopped"] = ("train",)
 """What each kind happens to. For a checkpoint prepare-data has a shard, for metrics a journal."""
 
 
