@@ -202,9 +202,9 @@ finally:
     [
         ("render-job --nodes 1536", "#!"),
         ("submit --nodes 1536 --dry-run", "#!"),
-        ("sweep {jobs}/sweeps/table-05.toml --dry-run", "run "),
+        ("sweep {jobs}/sweeps/table-05.toml --dry-run", "| run "),
         ("status --results {results}", ""),
-        ("predict --nodes 1536", "nodes"),
+        ("predict --nodes 1536", "| nodes "),
         ("cancel --all --results {results}", ""),
         ("report {results} -o -", "<!DOCTYPE html>"),
         ("stage remove {results}/nothing", ""),

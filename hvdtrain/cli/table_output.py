@@ -1,4 +1,4 @@
-"""Tables of commands: drawn to the width of a terminal, plain text elsewhere."""
+"""Tables of commands: drawn to the width of a terminal, Markdown elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from hvdtrain.cli.output import print_text
-from hvdtrain.collect.tables.formats import format_plain
+from hvdtrain.collect.tables.formats import format_tables
 from hvdtrain.collect.tables.table import Table
 from hvdtrain.files.fields import printable
 
@@ -35,13 +35,13 @@ def wide_option(function: _F) -> _F:
 
 
 def print_table(table: Table[T], wide: bool) -> None:
-    """A table on stdout.
+    """A table on stdout: drawn on a terminal, Markdown elsewhere.
 
     Args:
         table: What is printed.
         wide: On a terminal all columns, and nothing folded to its width.
     """
-    print_text(draw_tables([table], wide) if is_terminal() else format_plain(table))
+    print_text(draw_tables([table], wide) if is_terminal() else format_tables([table], "md"))
 
 
 def is_terminal() -> bool:

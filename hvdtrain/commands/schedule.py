@@ -9,10 +9,10 @@ import click
 import msgspec
 
 from hvdtrain.cli.completion import complete_recipe
-from hvdtrain.cli.output import print_json, print_text, say
+from hvdtrain.cli.output import print_json, say
 from hvdtrain.cli.path_type import PathType
+from hvdtrain.cli.table_output import print_table
 from hvdtrain.collect.figures.schedule import make_paper_schedule_figure
-from hvdtrain.collect.tables.formats import format_plain
 from hvdtrain.collect.tables.table import Column, Table
 from hvdtrain.plan.method.dataset import IMAGENET_TRAIN_IMAGES
 from hvdtrain.plan.method.phase import round_steps
@@ -79,8 +79,7 @@ def command(
     if as_json:
         print_json(make_points(schedule, steps_per_epoch, every))
     elif plot is None:
-        table = make_table(schedule, steps_per_epoch, every)
-        print_text(format_plain(table))
+        print_table(make_table(schedule, steps_per_epoch, every), wide=False)
 
 
 def make_points(schedule: Schedule, steps_per_epoch: float, every: int | None) -> list[Point]:
@@ -102,12 +101,16 @@ def make_points(schedule: Schedule, steps_per_epoch: float, every: int | None) -
 def make_table(schedule: Schedule, steps_per_epoch: float, every: int | None) -> Table[Point]:
     """The points as a table, each with its phase, and where the run ends."""
     columns: tuple[Column[Point], ...] = (
-        Column("epoch", lambda point: f"{point.epoch:.4g}", number=True),
-        Column("step", lambda point: point.step, number=True),
-        Column("learning rate", lambda point: f"{point.learning_rate:.6f}", number=True),
-        Column("weight decay", lambda point: point.weight_decay, number=True),
-        Column("augment", lambda point: "on" if point.augment else "off", number=True),
-        Column("phase", lambda point: schedule.segment(point.step).name),
+        Column("epoch", lambda point: f"{point.epoch:.4g}", number=True, shown="narrow"),
+        Column("step", lambda point: point.step, number=True, shown="narrow"),
+        Column(
+            "learning rate", lambda point: f"{point.learning_rate:.6f}", number=True, shown="narrow"
+        ),
+        Column("weight decay", lambda point: point.weight_decay, number=True, shown="narrow"),
+        Column(
+            "augment", lambda point: "on" if point.augment else "off", number=True, shown="narrow"
+        ),
+        Column("phase", lambda point: schedule.segment(point.step).name, shown="narrow"),
     )
     ends = f"ends after {schedule.steps} steps, {schedule.steps / steps_per_epoch:.4g} epochs"
     if schedule.snapshots:

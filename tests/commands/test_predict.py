@@ -14,6 +14,7 @@ from hvdtrain.commands.predict import command
 from hvdtrain.errors import InputError
 from hvdtrain.plan.forecast.step_time import Ring, StepTime
 from hvdtrain.resources import resource_folder
+from tests.cli.markdown import read_cells
 from tests.collect.records import make_record, make_test_plan, write_record
 
 KEYS = (
@@ -71,9 +72,9 @@ def test_several_numbers_of_nodes_are_told_apart() -> None:
     found = forecast("--nodes", "512", "--nodes", "256", "--nodes", "512")
     assert list(found) == ["512", "256"]
     assert found["256"] == forecast("--nodes", "256")
-    lines = invoke("--nodes", "512", "--nodes", "256").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["nodes", "512", "256"]
-    assert lines[1].split()[1] == "16384"
+    lines = read_cells(invoke("--nodes", "512", "--nodes", "256").stdout)
+    assert [cells[0] for cells in lines] == ["nodes", "512", "256"]
+    assert lines[1][1] == "16384"
 
 
 def test_options_change_what_they_say() -> None:
@@ -161,9 +162,9 @@ def test_too_few_runs_are_refused(tmp_path: Path, shapes: list[tuple[int, int]])
 
 def test_validation_shows_every_row_of_the_paper() -> None:
     text = invoke("--validate").stdout
-    rows = [line for line in text.splitlines() if line.startswith("Table V, row")]
+    rows = [cells for cells in read_cells(text) if cells[0].startswith("Table V, row")]
     assert len(rows) == 10
-    assert all(abs(float(line.split()[-2])) <= 5 for line in rows)
+    assert all(abs(float(cells[-2])) <= 5 for cells in rows)
     assert "odd rows forecast the even ones: within 6.6 %" in text
     assert "Table VI, row 4" in invoke("--system", "marenostrum4", "--validate").stdout
 
@@ -231,8 +232,8 @@ def test_validation_of_own_runs(tmp_path: Path) -> None:
     results = write_runs(tmp_path, shapes)
     text = invoke("--system", "lumi-c", "--fit", results, "--validate").stdout
     # Without its only run of another batch, nothing is known of the batch.
-    (row,) = (line for line in text.splitlines() if line.split()[2:4] == ["32", "4"])
-    assert row.endswith("+100.0")
+    (row,) = (cells for cells in read_cells(text) if cells[1:3] == ["32", "4"])
+    assert row[-1] == "+100.0"
     assert "forecast the even ones: too few" in text
 
 

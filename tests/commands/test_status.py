@@ -24,6 +24,7 @@ from hvdtrain.errors import InputError
 from hvdtrain.runs.folder import RunFolder
 from hvdtrain.runs.metrics import MetricsLine
 from hvdtrain.runs.names import METRICS_FILE
+from tests.cli.markdown import read_cells
 from tests.samples import sample_plan, sample_record
 from tests.slurm.fake import FakeSlurm, make_fake_slurm
 
@@ -67,13 +68,13 @@ def test_a_table_of_all_runs(slurm: FakeSlurm) -> None:
     )
     done = invoke()
     assert done.stderr == ""
-    head, *lines = (line.split() for line in done.stdout.splitlines())
+    head, *lines = read_cells(done.stdout)
     assert head == ["run", "state", "job", "step", "epoch", "images/s", "left", "ends", "why"]
     assert lines[0][:4] == [waiting, "pending", "1", "0/14075"]
     assert lines[0][-1] == "Priority"
     assert lines[1][:6] == [running, "running", "2", "5/900", "1/90", "4.0"]
-    assert lines[2][:3] == ["c", "failed", "900/900"]
-    assert " ".join(lines[2]).endswith("rank 1: no\\x07 disk")
+    assert lines[2][:4] == ["c", "failed", "", "900/900"]
+    assert lines[2][-1].endswith(r"rank 1: no\\x07 disk")
     assert len(slurm.calls_of("squeue")) == 1
 
 
@@ -82,7 +83,7 @@ def test_a_table_of_all_runs(slurm: FakeSlurm) -> None:
 def test_a_part_of_an_epoch_is_one(steps: int, epochs: str) -> None:
     folder = RunFolder.create(Path("results"), "a", sample_plan(stop_after_steps=steps))
     folder.append(MetricsLine(step=1, epoch=1, seconds=1, learning_rate=0, step_seconds=2))
-    assert invoke().stdout.splitlines()[1].split()[2:4] == [f"1/{steps}", epochs]
+    assert read_cells(invoke().stdout)[1][3:5] == [f"1/{steps}", epochs]
 
 
 def test_json_has_every_field(slurm: FakeSlurm) -> None:
@@ -103,13 +104,13 @@ def test_without_slurm_the_rest_is_shown(slurm: FakeSlurm, case: str) -> None:
         slurm.answer("squeue", err="slurm_load_jobs error: Unable to contact", exit_code=1)
     done = invoke()
     assert "the states of jobs are unknown: " in done.stderr
-    assert [line.split()[1] for line in done.stdout.splitlines()[1:]] == ["unknown", "completed"]
+    assert [cells[1] for cells in read_cells(done.stdout)[1:]] == ["unknown", "completed"]
 
 
 def test_runs_by_name(slurm: FakeSlurm) -> None:
     begin("a", 1)
     begin("b", 1)
-    assert [line.split()[0] for line in invoke("b").stdout.splitlines()] == ["run", "b"]
+    assert [cells[0] for cells in read_cells(invoke("b").stdout)] == ["run", "b"]
     for wrong in ("c", "../results/a", ""):
         with pytest.raises(InputError, match="RUN"):
             invoke(wrong)
@@ -143,10 +144,9 @@ def test_watching_ends_with_the_last_run(slurm: FakeSlurm, monkeypatch: pytest.M
 
     # Not in the time module itself: whoever waits for squeue sleeps as well.
     monkeypatch.setattr(module, "time", types.SimpleNamespace(sleep=sleep, time=time.time))
-    assert [line.split()[1] for line in invoke("--watch").stdout.splitlines() if run in line] == [
-        "running",
-        "completed",
-    ]
+    first, second = invoke("--watch").stdout.split("\n\n")
+    assert [cells[:2] for cells in read_cells(first)[1:]] == [[run, "running"]]
+    assert [cells[:2] for cells in read_cells(second)[1:]] == [[run, "completed"]]
     assert slept == [10]
     invoke("--watch", "3")
     with pytest.raises(InputError, match="--watch"):
@@ -163,7 +163,7 @@ def test_two_hundred_runs_take_less_than_a_second(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = run_command("status", "--results", str(results))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert len(done.stdout.splitlines()) == 201
+    assert len(read_cells(done.stdout)) == 201
     # Processor time, which other programs on the machine do not change much.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 

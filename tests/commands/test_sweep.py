@@ -15,6 +15,7 @@ from hvdtrain.resources import resource_folder
 from hvdtrain.runs.folder import write_submission
 from hvdtrain.runs.submission import Submission
 from hvdtrain.slurm import submitting
+from tests.cli.markdown import read_cells
 from tests.slurm.fake import FakeSlurm, make_fake_slurm
 
 SWEEPS = resource_folder("jobs") / "sweeps"
@@ -52,15 +53,16 @@ def jobs_of(run: str) -> tuple[str, ...]:
 
 def test_the_list_of_table_5_has_node_hours_and_submits_nothing(slurm: FakeSlurm) -> None:
     words = (str(SWEEPS / "table-05.toml"), *DATA, "--dry-run")
-    lines = invoke(*words).stdout.splitlines()
+    lines = read_cells(invoke(*words).stdout)
     assert len(lines) == 12
-    assert lines[0].split()[:5] == ["run", "what", "nodes", "batch", "partition"]
-    assert lines[10].split()[0] == "table-05-010"
+    assert lines[0][:5] == ["run", "what", "nodes", "batch", "partition"]
+    assert lines[0][6] == "node-hours"
+    assert lines[10][0] == "table-05-010"
     rows = json.loads(invoke(*words, "--json").stdout)
     assert [row["nodes"] for row in rows] == [256, 256, 512, 512, 512, 512, 768, 1024, 1024, 1536]
     # The one that the README plans: 707 node-hours.
     assert rows[9]["node_hours"] == pytest.approx(707, abs=1)
-    assert lines[11].split()[1] == f"{sum(row['node_hours'] for row in rows):.0f}"
+    assert lines[11][6] == f"{sum(row['node_hours'] for row in rows):.0f}"
     assert not Path("results").exists()
     assert slurm.calls == []
 

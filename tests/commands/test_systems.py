@@ -12,6 +12,7 @@ from hvdtrain.commands.systems import command
 from hvdtrain.errors import InputError
 from hvdtrain.plan.machine.system import system_files
 from hvdtrain.resources import resource_folder
+from tests.cli.markdown import read_cells
 
 
 def invoke(*words: str, systems: Path | None = None) -> str:
@@ -20,11 +21,12 @@ def invoke(*words: str, systems: Path | None = None) -> str:
 
 
 def test_the_list_has_every_system_and_marks_what_is_unverified() -> None:
-    lines = invoke().splitlines()
-    assert [line.split()[0] for line in lines] == ["name", *sorted(system_files(None))]
-    (line,) = [line for line in lines if line.startswith("marenostrum4")]
-    assert "xlarge (?)" in line
-    assert "?" not in next(line for line in lines if line.startswith("stampede2-knl"))
+    lines = read_cells(invoke())
+    assert [cells[0] for cells in lines] == ["name", *sorted(system_files(None))]
+    (submit_to,) = (cells[2] for cells in lines if cells[0] == "marenostrum4")
+    assert submit_to == "prace (?), class_a (?), xlarge (?), bsc_cs (?), debug (?)"
+    (known,) = (cells for cells in lines if cells[0] == "stampede2-knl")
+    assert "?" not in "".join(known)
 
 
 def test_one_system_shows_its_facts_with_their_source() -> None:

@@ -17,7 +17,8 @@ T = TypeVar("T")
 Format = Literal["md", "csv", "json", "latex", "html"]
 
 # What Markdown reads as markup. An underscore between letters or digits is not: run_1_a stays.
-_MARKDOWN = re.compile(r"[\\`*|<>\[\]~&]|(?<![^\W_])_|_(?![^\W_])")
+# Nor is a "<" that begins no tag: <= 2.4 h stays.
+_MARKDOWN = re.compile(r"[\\`*|>\[\]~&]|<(?=[A-Za-z/!?])|(?<![^\W_])_|_(?![^\W_])")
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -46,14 +47,6 @@ def format_tables(tables: Sequence[Table[T]], form: Format) -> str:
         return _json(tables)
     one = {"md": _markdown, "latex": _latex, "csv": _csv, "html": _html}[form]
     return "\n".join(one(table) for table in tables)
-
-
-def format_plain(table: Table[T]) -> str:
-    """A table in plain text: two spaces between its columns, its notes below."""
-    columns = table.wide_columns
-    lines = _aligned(_cells(table, str), columns)
-    text = "".join("  ".join(line).rstrip() + "\n" for line in lines)
-    return text + "".join(f"{printable(note)}\n" for note in table.notes)
 
 
 def _cells(table: Table[T], escape: Callable[[str], str]) -> list[list[str]]:

@@ -130,6 +130,11 @@ def test_markup_in_a_name_is_escaped(form: Format, escaped: str) -> None:
     assert escaped in format_rows([row_named("a|b_ *c* <i> run_1 \\")], form)
 
 
+def test_markdown_leaves_alone_what_is_no_markup() -> None:
+    text = "run_1_a (?) 2.2 h (<= 2.4 h), 5 < 6"
+    assert f"| {text} |" in format_rows([row_named(text)], "md")
+
+
 def test_latex_escapes_every_special_character() -> None:
     text = format_rows([row_named("&%$#_{}~^")], "latex")
     assert r"\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}" in text
