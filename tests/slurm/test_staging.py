@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from tests.slurm.sandbox import make_program, run_script
 pytestmark = pytest.mark.slow
 
 SHARD = "train-00000-of-00001"
+VALIDATION_SHARD = "validation-00000-of-00001"
 RUN = "hvdtrain-stampede2-knl-2n-b64-7"
 
 
@@ -24,7 +26,8 @@ RUN = "hvdtrain-stampede2-knl-2n-b64-7"
 def script(tmp_path: Path) -> str:
     (tmp_path / "in").mkdir()
     (tmp_path / "ram").mkdir()
-    (tmp_path / "in" / SHARD).write_text("images")
+    for name in (SHARD, VALIDATION_SHARD):
+        (tmp_path / "in" / name).write_text("images")
     return make_script(tmp_path)
 
 
@@ -66,11 +69,10 @@ def test_what_a_start_left_on_nodes_that_it_lost_is_found_and_repaired(
 
 
 def test_data_that_is_not_there_stops_the_job_before_the_ranks(script: str, tmp_path: Path) -> None:
-    (tmp_path / "in" / SHARD).unlink()
-    (tmp_path / "in").rmdir()
+    shutil.rmtree(tmp_path / "in")
     outcome = run_script(script, tmp_path)
-    assert (outcome.exit_code, outcome.words) == (1, ())
-    assert "in' cannot be read: No such file or directory" in outcome.output
+    assert (outcome.exit_code, outcome.words) == (2, ())
+    assert "in' is not possible: a folder with train/ and val/" in outcome.output
 
 
 def test_a_link_that_someone_planted_stops_the_job_and_stays(
