@@ -271,7 +271,7 @@ COSTS = (
     ),
     Cost("versions and state", "start", start, start_together, 2, 1, len(pickle.dumps(VERSIONS))),
     Cost("index of 1,281,024 records, per node", "start", index_shards, grows=False),
-    Cost("notes, by one process", "preflight", leave_notes),
+    Cost("notes, by one process", "start", leave_notes),
     Cost("plans compared", "preflight", judge, judge_together, 0, 1, ANSWER_BYTES),
     Cost("record", "end", write_record),
 )
