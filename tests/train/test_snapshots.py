@@ -22,8 +22,8 @@ from tests.ranks import run_ranks
 pytestmark = [pytest.mark.tf, pytest.mark.ranks, pytest.mark.timeout(600)]
 
 LAUNCH_SECONDS = 280
-# Epochs of 5 steps of two ranks. The second snapshot lies within an epoch.
-SNAPSHOT_STEPS = {1: 10, 2: 18, 3: 25}
+# Epochs of 41 images are 5.125 steps of two ranks. The second snapshot lies within an epoch.
+SNAPSHOT_STEPS = {1: 10, 2: 18, 3: 26}
 VALIDATION_IMAGES = 23
 PHASE = (
     '[[phase]]\nname = "{0}"\nepochs = {1}\ncurve = "linear"\nstart = {2}\nend = {3}\n'
