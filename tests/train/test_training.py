@@ -47,6 +47,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train_words(results: Path, *more: str) -> list[str]:
     words = ["-m", "hvdtrain", "train", "--model", "small", "--rank-batch", "10"]
+    # The default of so small a data set is every second epoch.
+    words += ["--evaluate-epochs", "1"]
     return [*words, "--results", str(results), "--run-id", "run", *more]
 
 
