@@ -40,7 +40,11 @@ def pip(verb: str, *arguments: str) -> None:
 
 @pytest.mark.parametrize(("folder", "carried"), CARRIED.items())
 def test_holds_every_file_of_a_data_folder(wheel: Path, folder: str, carried: str) -> None:
-    files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files = [
+        path
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    ]
     wanted = {f"{carried}/{path.relative_to(ROOT / folder).as_posix()}" for path in files}
     assert wanted
     assert wanted <= set(zipfile.ZipFile(wheel).namelist())
