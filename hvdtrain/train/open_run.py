@@ -74,7 +74,7 @@ def _open_locked(
     folder.check_unfinished(allow_change)
     checkpoint, damaged = read_newest(folder.path / CHECKPOINTS_FOLDER)
     for line in damaged:
-        print(f"hvdtrain: {line}", file=sys.stderr, flush=True)
+        _say(line)
     if damaged and checkpoint is None:
         raise RunError(
             f"no checkpoint of the run {run_id} is whole",
@@ -98,7 +98,7 @@ def _open_locked(
     epochs = plan.first_epoch + (len(state.epochs) if state else 0)
     folder.reopen(plan, state.step if state else plan.first_step, epochs)
     where = f"step {state.step}" if state else "the first step: there is no checkpoint yet"
-    print(f"hvdtrain: {run_id} goes on from {where}", file=sys.stderr, flush=True)
+    _say(f"{run_id} goes on from {where}")
     return OpenRun(plan, folder, checkpoint, lock)
 
 

@@ -211,7 +211,7 @@ class Run:
             RunError: They are elsewhere, and --no-attest was not given.
         """
         context = self._recorder.context
-        if context.cores is not None and not self._options.no_attest:
+        if context.cores is not None and self._options.attest:
             require_attested(attest(self.world, context.cores, context.communication))
 
     def _open_metrics(self) -> contextlib.AbstractContextManager[MetricsLog | None]:

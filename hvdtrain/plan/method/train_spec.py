@@ -53,11 +53,6 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         bool, Meta(description="Whether to write TensorBoard's event files as well.")
     ] = False
 
-    @property
-    def no_attest(self) -> bool:
-        """Whether to go on though threads are not where the core map has them."""
-        return not self.attest
-
 
 class TrainSpec(RunOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A training, wherever it runs. What is None follows from the model, the batch or the data."""

@@ -145,7 +145,7 @@ def _make_report(rank: _Rank, world: World, horovod: frozenset[int]) -> Prefligh
 
     rank.watchdog.go_on("making the plan")
     options = rank.options
-    attests = not options.no_attest
+    attests = options.attest
     answers = compare_ranks(options, world, rank.itex)
     rank.watchdog.go_on("the allreduce")
     sums = check_allreduce(world)
