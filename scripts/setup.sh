@@ -4,6 +4,8 @@
 #   scripts/setup.sh                     Intel MPI and oneCCL from the Python registry
 #   MPI=system scripts/setup.sh          the site's MPI: the mpicxx on PATH
 #   PYTHON=/path/to/python3.11 ...       another Python than the first 3.11 on PATH
+#   TESTS=yes ...                        also what tests and linters need
+#   WHEELHOUSE=folder ...                from what `make wheelhouse` has gathered, and nothing else
 #
 # A choice once made is kept until another one is given. The work is a row of stages; each leaves
 # a stamp with the hash of what it was made from, so an interrupted set-up goes on where it was, a
@@ -14,7 +16,7 @@ cd -P "$(dirname "${BASH_SOURCE[0]}")/.." # One place, by whatever symbolic link
 
 readonly VENV=$PWD/.venv SELF=scripts/setup.sh
 readonly STAMPS=$VENV/.setup LOG=$VENV/setup.log
-readonly STAGES=7 FULL_MB=4000 UPDATE_MB=1000
+readonly FULL_MB=4000 UPDATE_MB=1000
 # What Horovod's library is compiled from and linked with: a change of these builds it anew.
 readonly LINKED='^(tensorflow|impi-devel|impi-rt|oneccl-devel|horovod)'
 
@@ -27,12 +29,12 @@ stop() {
 
 hash_of() { sha256sum | cut -c 1-16; }
 
-# The lines of one or several groups of requirements.txt.
+# The lines of one or several groups of the requirements.
 pins() {
     local group
     for group in "$@"; do
         awk -v group="[$group]" '/^# \[/ { inside = ($2 == group) } inside && /^[^#]/' \
-            requirements.txt
+            requirements.txt requirements-dev.txt
     done
 }
 
@@ -45,6 +47,7 @@ choose() {
     MPI=${MPI:-intel}
     PYTHON=${PYTHON:-$(remembered PYTHON)}
     PYTHON=$(command -v "$PYTHON" || echo "$PYTHON")
+    TESTS=${TESTS:-$(remembered TESTS)}
     case $MPI in
         intel) MPICXX= ;;
         system) MPICXX=$(command -v mpicxx || remembered MPICXX) ;;
@@ -55,18 +58,25 @@ choose() {
 choices() { printf 'MPI=%s\nMPICXX=%s\nPYTHON=%s\n' "$MPI" "$MPICXX" "$PYTHON"; }
 
 # A virtual environment cannot be moved, so its place belongs to what it was made from.
-key_of_all() { { echo "$VENV"; choices; cat requirements.txt pyproject.toml "$SELF"; } | hash_of; }
+key_of_all() {
+    {
+        echo "$VENV $TESTS"
+        choices
+        cat requirements.txt ${TESTS:+requirements-dev.txt} pyproject.toml "$SELF"
+    } | hash_of
+}
 
 # --- what the machine must have ----------------------------------------------------------------
 
 check_machine() {
     [[ $(uname -s)-$(uname -m) == Linux-x86_64 ]] ||
         stop "TensorFlow 2.15 with oneCCL needs Linux on x86-64; this is $(uname -s) on $(uname -m)"
+    check_glibc
     [[ $VENV != *[[:space:]]* ]] ||
         stop "MPI's compiler wrappers cannot work in a path with spaces: move $PWD"
     find_python
     check_compiler
-    PACKAGE_GROUPS=(tensorflow tools development)
+    PACKAGE_GROUPS=(tensorflow tools)
     WITH_ONECCL=yes
     if [[ $MPI == intel ]]; then
         PACKAGE_GROUPS+=(intel-mpi mpi4py)
@@ -75,6 +85,14 @@ check_machine() {
     fi
     [[ $WITH_ONECCL == no ]] || PACKAGE_GROUPS+=(oneccl)
     check_disk
+}
+
+# The oldest that some of the pinned packages are built for.
+check_glibc() {
+    local version
+    version=$(getconf GNU_LIBC_VERSION | cut -d ' ' -f 2)
+    [[ $(printf '%s\n' 2.28 "$version" | sort -V | head -n 1) == 2.28 ]] ||
+        stop "the C library of this system is $version and 2.28 is needed: use a newer node or system"
 }
 
 find_python() {
@@ -123,6 +141,21 @@ check_disk() {
     ((free_mb >= needed_mb)) ||
         stop "$PWD has $free_mb MB free and $needed_mb MB are needed: make room, or clone hvdtrain\
  to a larger file system"
+    free_mb=$(quota_mb)
+    ((${free_mb:-needed_mb} >= needed_mb)) ||
+        stop "your quota leaves $free_mb MB in $PWD and $needed_mb MB are needed: make room, or clone\
+ hvdtrain to the project's or the scratch file system"
+}
+
+# What the user's quota leaves here, in MB; nothing: there is none, or none that can be asked for.
+quota_mb() {
+    local device
+    command -v quota >/dev/null || return 0
+    device=$(df -P . | awk 'NR == 2 { print $1 }')
+    # A * marks what is above the soft limit. 0 is no limit.
+    quota --no-wrap --raw-grace 2>/dev/null | awk -v device="$device" '
+        $1 == device { limit = $4 + 0 ? $4 : $3; if (limit > 0) print int((limit - $2) / 1024) }
+    ' || true
 }
 
 # --- the stages --------------------------------------------------------------------------------
@@ -201,6 +234,11 @@ do_itex() {
     mv "$VENV/itex.partial" "$VENV/itex"
 }
 
+do_tests() {
+    remove_half_installed
+    pip_install -r <(pins development)
+}
+
 do_hvdtrain() { pip_install --no-build-isolation --editable .; }
 
 do_verify() {
@@ -219,7 +257,7 @@ stage() {
     stage_number=$((stage_number + 1))
     [[ $(cat "$STAMPS/$name" 2>/dev/null) != "$key" ]] || return 0
     rm -f "$STAMPS/$name"
-    say "[$stage_number/$STAGES] $text"
+    say "[$stage_number/$stages] $text"
     echo "=== $name, $(date '+%F %T')" >>"$LOG"
     log_size=$(stat -c %s "$LOG")
     # Not in a condition: there the shell would go on after a failed command.
@@ -251,6 +289,9 @@ explain() {
             stop "the Python package index cannot be reached: check the network, or name the mirror\
  or proxy of your site (PIP_INDEX_URL, PIP_PROXY, PIP_CERT, pip.conf), then run this again" ;;
         *"No matching distribution found"*)
+            [[ -z $WHEELHOUSE ]] ||
+                stop "$WHEELHOUSE lacks a pinned version (see above): make wheelhouse, from this\
+ checkout on a machine with internet, makes it anew"
             stop "the Python package index lacks a pinned version (see above): use an index that is\
  complete (PIP_INDEX_URL or pip.conf), then run this again" ;;
         *"Killed"* | *"Cannot allocate memory"*)
@@ -288,7 +329,7 @@ prepare_folder() {
         rm -rf "$VENV"
     fi
     mkdir -p "$STAMPS" "$VENV/tmp"
-    choices >"$STAMPS/choices"
+    { choices; echo "TESTS=$TESTS"; } >"$STAMPS/choices"
     echo "$base" >"$STAMPS/base"
 }
 
@@ -299,6 +340,18 @@ clean_environment() {
     export PIP_USER=0 PYTHONNOUSERSITE=1 TMPDIR=$VENV/tmp
     rm -rf "$TMPDIR"
     mkdir -p "$TMPDIR"
+    [[ -z $WHEELHOUSE ]] || export PIP_NO_INDEX=1 PIP_FIND_LINKS=$WHEELHOUSE PIP_CONFIG_FILE=/dev/null
+}
+
+# The folder of wheels by its whole path; empty: the package index.
+find_wheelhouse() {
+    WHEELHOUSE=${WHEELHOUSE:-}
+    [[ -z $WHEELHOUSE ]] && return
+    compgen -G "$WHEELHOUSE/tensorflow-*.whl" >/dev/null ||
+        stop "WHEELHOUSE=$WHEELHOUSE holds no tensorflow-*.whl: name what make wheelhouse has made"
+    WHEELHOUSE=$(cd "$WHEELHOUSE" && pwd)
+    [[ $WHEELHOUSE != *[[:space:]]* ]] ||
+        stop "pip cannot look into a folder with spaces in its path: move $WHEELHOUSE"
 }
 
 main() {
@@ -311,6 +364,7 @@ main() {
     choose
     if is_complete; then return; fi
     check_machine
+    find_wheelhouse
     prepare_folder
     clean_environment
     trap 'stop "interrupted; the same command goes on from here"' INT TERM
@@ -319,6 +373,8 @@ main() {
     [[ $MPI == intel ]] || minutes=5 # mpi4py is compiled too.
     say "set-up: $VENV with $("$PYTHON" -V), MPI=$MPI; the log is $LOG"
     stage_number=0
+    stages=7
+    [[ -z $TESTS ]] || stages=8
     stage venv "a virtual environment"
     stage build_tools "build tools" "$(pins build)"
     stage packages "TensorFlow, MPI and tools: 1 GB to download, about $minutes minutes" \
@@ -327,8 +383,9 @@ main() {
         "$WITH_ONECCL" "$(pins tensorflow intel-mpi oneccl horovod | grep -E "$LINKED==")"
     stage itex "ITEX: 130 MB to download" "$(pins itex)"
     stage hvdtrain "this package" "$(cat pyproject.toml)"
+    [[ -z $TESTS ]] || stage tests "what tests and linters need" "$(pins development)"
     stage verify "a first look: the packages agree, Horovod loads" \
-        "$(cat "$STAMPS"/{packages,horovod,itex,hvdtrain})"
+        "$(cat "$STAMPS"/{packages,horovod,itex,hvdtrain}) $(cat "$STAMPS/tests" 2>/dev/null || true)"
 
     rm -rf "$TMPDIR"
     key_of_all >"$STAMPS/done"

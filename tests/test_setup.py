@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # All that the script may rely on, apart from Python and a compiler. Nothing else is on its PATH.
 TOOLS = """
-awk bash cat chmod cut date df dirname env flock grep ln make mkdir mktemp mv nproc rm sed sha256sum
-stat tail uname
+awk bash cat chmod cut date df dirname env flock getconf grep head ln make mkdir mktemp mv nproc rm
+sed sha256sum sort stat tail uname
 """
 # A compiler reads its program before it says anything.
 WORKS = "#!/usr/bin/env bash\ncat >/dev/null\n"
@@ -42,6 +42,7 @@ case "$1 $2" in
             done
             echo "    MAKEFLAGS=${MAKEFLAGS-} CCL_ROOT=${CCL_ROOT-} I_MPI_ROOT=${I_MPI_ROOT-}"
             echo "    PYTHONPATH=${PYTHONPATH-} PIP_INDEX_URL=${PIP_INDEX_URL-} PIP_USER=$PIP_USER"
+            echo "    PIP_NO_INDEX=${PIP_NO_INDEX-} PIP_FIND_LINKS=${PIP_FIND_LINKS-}"
         } >>"$FAKE_FOLDER/asked.partial"
         calls=$(cat "$FAKE_FOLDER/asked.partial"); rm "$FAKE_FOLDER/asked.partial"
         echo "$calls" >>"$FAKE_FOLDER/asked"
@@ -61,7 +62,10 @@ class Machine:
         self.tools = folder / "tools"
         self.asked = folder / "asked"
         (self.checkout / "scripts").mkdir(parents=True)
-        for name in ("requirements.txt", "pyproject.toml", "scripts/setup.sh"):
+        for name in (
+            *("requirements.txt", "requirements-dev.txt", "pyproject.toml"),
+            *("scripts/setup.sh", "scripts/wheelhouse.sh"),
+        ):
             shutil.copy(ROOT / name, self.checkout / name)
         self.tools.mkdir()
         for tool in TOOLS.split():
@@ -123,6 +127,7 @@ def pins(text: str) -> list[str]:
 
 
 REQUIREMENTS = pins((ROOT / "requirements.txt").read_text())
+DEVELOPMENT = pins((ROOT / "requirements-dev.txt").read_text())
 
 
 def test_every_pin_is_installed_once_and_horovod_after_what_it_builds_on(machine: Machine) -> None:
@@ -164,6 +169,41 @@ def test_a_complete_set_up_asks_nothing(machine: Machine) -> None:
     assert again.returncode == 0
     assert again.stderr == "set-up: nothing to do\n"
     assert machine.calls() == []
+
+
+def test_what_tests_need_is_added_when_it_is_asked_for_and_kept(machine: Machine) -> None:
+    machine.setup()
+    assert machine.setup(TESTS="yes").returncode == 0
+    tests, check = machine.calls()
+    assert sorted(pins(tests)) == sorted(DEVELOPMENT)
+    assert check.startswith("pip check")
+    assert machine.setup().stderr == "set-up: nothing to do\n"
+    path = machine.checkout / "requirements-dev.txt"
+    path.write_text(path.read_text().replace("\nruff==", "\nruff==0+"))
+    machine.setup()
+    assert len(machine.calls()) == 2
+
+
+def test_a_wheelhouse_is_all_that_is_looked_at(machine: Machine) -> None:
+    assert_stops_before_downloading(machine, "holds no tensorflow-*.whl", WHEELHOUSE="wheels")
+    wheels = machine.folder / "wheels"
+    wheels.mkdir()
+    (wheels / "tensorflow-2.15.1-cp311.whl").touch()
+    done = machine.setup(WHEELHOUSE=str(wheels), PIP_INDEX_URL="https://mirror.example/simple")
+    assert done.returncode == 0, done.stderr
+    assert len(machine.calls()) == 6
+    for call in machine.calls():
+        assert f"PIP_NO_INDEX=1 PIP_FIND_LINKS={wheels}\n" in call
+
+
+def test_a_wheelhouse_without_a_package_is_named(machine: Machine) -> None:
+    wheels = machine.folder / "wheels"
+    wheels.mkdir()
+    (wheels / "tensorflow-2.15.1-cp311.whl").touch()
+    machine.break_pip("keras==", "ERROR: No matching distribution found for keras==2.15.0")
+    done = machine.setup(WHEELHOUSE=str(wheels))
+    assert done.returncode == 1
+    assert f"{wheels} lacks a pinned version" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("asked", ["tensorflow==2.15.1", "horovod==", "--target"])
@@ -270,6 +310,20 @@ def test_a_compiler_too_old_for_tensorflow(machine: Machine) -> None:
 def test_no_space_left(machine: Machine) -> None:
     machine.install("df", "#!/usr/bin/env bash\nprintf 'head\\n/dev/sda 9000 8100 900 90%% /\\n'\n")
     assert_stops_before_downloading(machine, "has 900 MB free and 4000 MB are needed: make room")
+
+
+def test_a_quota_that_is_nearly_used_up(machine: Machine) -> None:
+    machine.install(
+        "df", "#!/usr/bin/env bash\nprintf 'head\\nnas:/home 9e8 1 90000000 1%% /\\n'\n"
+    )
+    lines = "Disk quotas\\nhead\\nnas:/work 9 0 10 0\\nnas:/home 9000000* 8000000 10000000 0\\n"
+    machine.install("quota", f"#!/usr/bin/env bash\nprintf '{lines}'\n")
+    assert_stops_before_downloading(machine, "your quota leaves 976 MB")
+
+
+def test_a_c_library_that_is_too_old(machine: Machine) -> None:
+    machine.install("getconf", "#!/usr/bin/env bash\necho 'glibc 2.17'\n")
+    assert_stops_before_downloading(machine, "is 2.17 and 2.28 is needed")
 
 
 def test_an_mpi_that_is_not_known(machine: Machine) -> None:
