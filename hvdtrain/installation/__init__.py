@@ -1,0 +1,1 @@
+"""This installation: the commit it comes from, and the one file that nodes unpack it from."""
