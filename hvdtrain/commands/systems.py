@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +11,13 @@ import msgspec
 
 from hvdtrain.cli.completion import complete_system
 from hvdtrain.cli.options import systems_folder, systems_option
-from hvdtrain.cli.output import print_json, print_text
+from hvdtrain.cli.output import print_json, print_text, say
+from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.table_output import print_table, wide_option
 from hvdtrain.collect.tables.table import Column, Table
+from hvdtrain.errors import InputError
+from hvdtrain.files.atomic import create_file, run_errors, write_output
+from hvdtrain.files.fields import require_name
 from hvdtrain.plan.machine.system import System, load_system, system_files
 
 _EXAMPLE = """\b
@@ -24,21 +29,79 @@ Example:
 @click.command(epilog=_EXAMPLE)
 @click.argument("name", required=False, shell_complete=complete_system)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list, or one system.")
+@click.option("--copy", is_flag=True, help="Copy its file into your own folder, to be changed.")
+@click.option("--detect", is_flag=True, help="Write the file of the cluster that this runs on.")
+@click.option("--probe", is_flag=True, help="With --detect: ask a node too, by a job of one node.")
+@click.option(
+    "--output", "-o", type=PathType(dir_okay=False), help="With --detect: a file, not stdout."
+)
 @systems_option
 @wide_option
-def command(name: str | None, as_json: bool, systems_dir: Path | None, wide: bool) -> None:
+def command(
+    *,
+    name: str | None,
+    as_json: bool,
+    copy: bool,
+    detect: bool,
+    probe: bool,
+    output: Path | None,
+    systems_dir: Path | None,
+    wide: bool,
+) -> None:
     """List the clusters, or show all that is known of one. (?) marks what is unverified.
 
-    To correct a fact, copy the file that is named at the end into your own folder and edit it.
+    To correct a fact, edit the copy that --copy makes: it takes precedence. For another cluster,
+    --detect asks Slurm for partitions, limits and nodes, and marks what Slurm does not know.
     """
     folder = systems_folder(systems_dir)
-    if name is None:
+    if detect:
+        _detect(probe, output)
+    elif probe or output is not None:
+        raise InputError("--probe" if probe else "--output", None, "only together with --detect")
+    elif copy:
+        print_text(f"{copy_system(name, folder)}\n")
+    elif name is None:
         names = sorted(system_files(folder))
         found = [load_system(each, folder) for each in names]
         print_json(found) if as_json else print_table(make_table(found), wide)
     else:
         system = load_system(name, folder)
         print_json(system) if as_json else print_text(show_system(system, folder) + "\n")
+
+
+def _detect(probe: bool, output: Path | None) -> None:
+    from hvdtrain.slurm.detect import detect_system
+    from hvdtrain.slurm.system_file import format_system
+
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    found = detect_system(today, probe=probe)
+    if output is None:
+        print_text(format_system(found.system))
+    else:
+        # A system has the name of its file.
+        name = require_name("--output", output.stem)
+        write_output(output, format_system(msgspec.structs.replace(found.system, name=name)))
+        say(f"{output}: {found.system.title}")
+    for note in found.notes:
+        say(f"note: {note}")
+
+
+def copy_system(name: str | None, folder: Path) -> Path:
+    """Copy the file of a system into the user's folder, and return the path of the copy.
+
+    Raises:
+        InputError: No system was named, there is none of that name, or it has been copied before.
+        RunError: The copy cannot be written.
+    """
+    if name is None:
+        raise InputError("--copy", None, "the name of a system", "hvdtrain systems lists them")
+    load_system(name, folder)
+    path = folder / f"{name}.toml"
+    with run_errors(f"the folder {folder} cannot be made"):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not create_file(path, system_files(folder)[name].read_bytes()):
+        raise InputError("--copy", name, f"a system that has no file in {folder}", f"edit {path}")
+    return path
 
 
 def make_table(found: Sequence[System]) -> Table[System]:
@@ -71,6 +134,8 @@ _COLUMNS: tuple[Column[System], ...] = (
 def show_system(system: System, folder: Path) -> str:
     """Every fact of a system, one a line, with what is unverified marked."""
     lines = [f"{system.name}: {system.title}", f"source: {system.source} ({system.checked})"]
+    if system.cluster is not None:
+        lines.append(f"Slurm's name of the cluster: {system.cluster}{_mark(system, 'cluster')}")
     facts = msgspec.to_builtins(system)
     for section in ("node", "cores", "slurm", "step_time"):
         if facts[section] is None:

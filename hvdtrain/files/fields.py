@@ -38,6 +38,9 @@ Folder = Annotated[str, Meta(pattern=rf"^/{_ONE_LINE}\Z", max_length=_LONGEST_LI
 Module = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+@/-]*\Z", max_length=100)]
 """An environment module, such as `impi/2017.4`."""
 
+VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=100)]
+"""The name of an environment variable."""
+
 DirectiveName = Annotated[str, Meta(pattern=rf"^{_DIRECTIVE}\Z", max_length=_LONGEST_NAME)]
 """The long name of an #SBATCH directive, without the dashes."""
 
@@ -115,10 +118,11 @@ def unknown_name(option: str, name: str, known: Sequence[str], otherwise: str = 
     """
     import difflib  # only needed when something is wrong, and start-up time counts
 
-    similar = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return InputError(
-        option, name, f"one of {', '.join(known)}{otherwise}", f"{option} {similar[0]}"
+    allowed = (
+        f"one of {', '.join(known)}{otherwise}" if known else f"no name: there is none{otherwise}"
     )
+    similar = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return InputError(option, name, allowed, f"{option} {similar[0]}" if similar else "")
 
 
 def _require(

@@ -60,3 +60,19 @@ def test_a_file_of_ones_own_is_the_one_that_is_shown(tmp_path: Path) -> None:
 def test_an_unknown_system_is_refused() -> None:
     with pytest.raises(InputError):
         invoke("nope")
+
+
+def test_a_copy_takes_precedence_and_is_never_overwritten(tmp_path: Path) -> None:
+    assert invoke("--copy", "lumi-c", systems=tmp_path) == f"{tmp_path}/lumi-c.toml\n"
+    copy = tmp_path / "lumi-c.toml"
+    copy.write_text(copy.read_text().replace("max_nodes = 512", "max_nodes = 600"))
+    assert "standard (1-600 nodes" in invoke("lumi-c", systems=tmp_path)
+    for words, said in (
+        (("--copy", "lumi-c"), "edit .*/lumi-c.toml"),
+        (("--copy",), "the name of a system"),
+        (("--copy", "lumi"), "lumi-c"),
+    ):
+        with pytest.raises(InputError, match=said):
+            invoke(*words, systems=tmp_path)
+    assert "max_nodes = 600" in copy.read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["lumi-c.toml"]

@@ -10,7 +10,16 @@ from msgspec import Meta
 
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import load_toml
-from hvdtrain.files.fields import DirectiveName, Folder, Line, Module, Name, Word, unknown_name
+from hvdtrain.files.fields import (
+    DirectiveName,
+    Folder,
+    Line,
+    Module,
+    Name,
+    VariableName,
+    Word,
+    unknown_name,
+)
 from hvdtrain.files.numbers import WrittenCount, WrittenPositiveInt
 from hvdtrain.plan.forecast.step_time import StepTime
 from hvdtrain.resources import resource_folder
@@ -80,6 +89,7 @@ class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         qos: Value of Slurm's QOS directive; None: the directive is not given.
         min_nodes: Fewest nodes of a job.
         max_nodes: Most nodes of a job.
+        min_walltime_min: Shortest wall time that a job may ask for, in minutes.
         max_walltime_min: Longest wall time of a job in minutes.
         max_jobs: Most jobs of a user that may wait or run at a time; None: not known.
         auto: Whether it is chosen when the user names none; the first in the file that fits is.
@@ -91,6 +101,7 @@ class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     qos: Word | None = None
     min_nodes: WrittenPositiveInt = 1
     max_nodes: WrittenPositiveInt
+    min_walltime_min: WrittenPositiveInt = 1
     max_walltime_min: WrittenPositiveInt
     max_jobs: WrittenPositiveInt | None = None
     auto: bool = True
@@ -101,11 +112,15 @@ class Partition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError(f"partition {self.name!r} names neither partition nor qos")
         if self.min_nodes > self.max_nodes:
             raise ValueError(f"partition {self.name!r} has min_nodes above max_nodes")
+        if self.min_walltime_min > self.max_walltime_min:
+            raise ValueError(f"partition {self.name!r} has min_walltime_min above its maximum")
 
     @property
     def limits(self) -> str:
         """The limits in words: `large (1-2048 nodes, 2-00:00:00)`."""
         walltime = format_walltime(self.max_walltime_min)
+        if self.min_walltime_min > 1:
+            walltime = f"{format_walltime(self.min_walltime_min)} to {walltime}"
         return f"{self.name} ({self.min_nodes}-{self.max_nodes} nodes, {walltime})"
 
 
@@ -117,7 +132,11 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         launcher_options: Words after the launcher, before the program.
         mpi: The MPI family whose variables count.
         template: File in the templates folder, or the path of one.
+        module_purge: Whether modules that the user has loaded are unloaded first.
+        module_folders: Folders of further modules, for `module use`.
         modules: Environment modules to load, in this order.
+        environment: Environment variables that the site needs, set after its modules; what
+            hvdtrain sets itself comes later.
         directives: Directives always given, such as `chdir = "."`; value "" for a bare flag.
         forbidden: Directives that the site rejects, with the reason.
         account_required: Whether a job without an account is refused.
@@ -132,7 +151,10 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     launcher_options: tuple[Line, ...] = ()
     mpi: MpiFamily
     template: Line = "slurm.sh.j2"
+    module_purge: bool = False
+    module_folders: tuple[Folder, ...] = ()
     modules: tuple[Module, ...] = ()
+    environment: dict[VariableName, Line] = {}
     directives: dict[DirectiveName, Line] = {}
     forbidden: dict[DirectiveName, Line] = {}
     account_required: bool = False
@@ -147,6 +169,8 @@ class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     Attributes:
         name: What `--system` calls it; the file's name.
         title: Full name, with the centre that runs it.
+        cluster: What Slurm calls the cluster, its ClusterName; None: not known.
+        switched_off: When it was taken out of service, in words; empty: it runs.
         source: Where the facts come from.
         checked: When they were last compared with the source, as YYYY-MM or YYYY-MM-DD.
         unverified: Paths of facts without a primary source, such as `node.numbering`.
@@ -160,6 +184,8 @@ class System(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     name: Name
     title: Line
+    cluster: Word | None = None
+    switched_off: Line = ""
     source: Line
     checked: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}(-[0-9]{2})?\Z")]
     unverified: tuple[Line, ...] = ()

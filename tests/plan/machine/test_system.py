@@ -17,6 +17,8 @@ SHIPPED = sorted(system_files(None))
 def test_all_of_them_are_there() -> None:
     assert SHIPPED == [
         "archer2",
+        "barnard",
+        "dardel",
         "frontera",
         "leonardo-dcgp",
         "local",
@@ -24,6 +26,8 @@ def test_all_of_them_are_there() -> None:
         "marenostrum4",
         "marenostrum5-gpp",
         "perlmutter-cpu",
+        "snellius-genoa",
+        "snellius-rome",
         "stampede2-knl",
         "stampede2-skx",
         "stampede3-icx",
@@ -107,6 +111,11 @@ def test_a_users_file_takes_precedence(tmp_path: Path) -> None:
         (("max_nodes = 256", "max_nodes = 256\nmin_nodes = 300"), "min_nodes above max_nodes"),
         (('title = "', 'title = "\\n'), "title"),
         (('modules = ["intel"', 'modules = ["intel;ls"'), "slurm.modules[0]"),
+        (('modules = ["intel"', 'module_folders = ["a b"]\nmodules = ["intel"'), "module_folders"),
+        (
+            ("[slurm.forbidden]", '[slurm.environment]\n"A-B" = "1"\n[slurm.forbidden]'),
+            "slurm.environment",
+        ),
         (('mem = "', '"me m" = "'), "forbidden"),
         (("image_seconds = 0.0148777", "image_seconds = nan"), "step_time.image_seconds"),
         (("fitted_batch = [16, 32]", "fitted_batch = [32, 16]"), "step_time.fitted_batch"),
