@@ -17,7 +17,7 @@ SETUP_FIX = "make setup"
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 
 # Training does without these; the set-up leaves the second row out with a site's own MPI.
-DISPENSABLE_GROUPS = ("build", "development")
+DISPENSABLE_GROUPS = ("build",)
 OPTIONAL_GROUPS = ("intel-mpi", "oneccl")
 # Not in this environment's own site-packages, and looked at by a check of its own.
 SEPARATE_GROUPS = ("itex",)

@@ -12,7 +12,8 @@ import click
 import msgspec
 
 from hvdtrain.cli.completion import complete_run
-from hvdtrain.cli.output import LateErrors, say
+from hvdtrain.cli.config import default_results
+from hvdtrain.cli.output import LateErrors, print_json, say
 from hvdtrain.cli.path_type import PathType
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.files.fields import require_name
@@ -21,7 +22,8 @@ from hvdtrain.runs.progress import read_runs
 from hvdtrain.runs.slurm_job import SlurmJob
 from hvdtrain.runs.state import is_job_of
 from hvdtrain.runs.submission import Submission
-from hvdtrain.slurm.client import cancel_jobs, find_jobs
+from hvdtrain.slurm.client import find_jobs
+from hvdtrain.slurm.control import cancel_jobs
 
 _EXAMPLE = """\b
 Example:
@@ -33,8 +35,11 @@ Example:
 @click.argument("names", nargs=-1, metavar="[RUN|JOB]...", shell_complete=complete_run)
 @click.option("--all", "everything", is_flag=True, help="The jobs of all runs in the folder.")
 @click.option("--yes", is_flag=True, help="Do not ask before --all.")
-@click.option("--results", type=PathType(), default=Path("results"), show_default=True)
-def command(names: tuple[str, ...], everything: bool, yes: bool, results: Path) -> None:
+@click.option("--results", type=PathType(), default=default_results, show_default="results")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array instead of lines.")
+def command(
+    names: tuple[str, ...], everything: bool, yes: bool, results: Path, as_json: bool
+) -> None:
     """Cancel all jobs of a run, those that wait behind it too; or single jobs by their ids.
 
     Prints one line for each job that was cancelled. The run's folder stays; what it has trained
@@ -61,10 +66,27 @@ def command(names: tuple[str, ...], everything: bool, yes: bool, results: Path) 
     if everything and count and not yes:
         click.confirm(f"cancel {count} jobs?", abort=True, err=True)
     lines = LateErrors()
-    for asked, found in doomed:
-        if found:
-            _cancel(asked, found, results, lines)
+    cancelled: list[Cancelled] = []
+    try:
+        for asked, found in doomed:
+            if found:
+                gone = _cancel(asked, found, results)
+                cancelled += gone
+                if not as_json:
+                    _print_lines(gone, lines)
+    finally:
+        # What is cancelled is told also where another cluster does not answer.
+        if as_json:
+            print_json(cancelled)
     lines.finish()
+
+
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that was cancelled: its id, what it did, and its run; None: of none that is known."""
+
+    job: str
+    state: str
+    run: str | None
 
 
 class _Asked(NamedTuple):
@@ -75,17 +97,27 @@ class _Asked(NamedTuple):
 
 
 def _cancel(
-    asked: _Asked, doomed: Mapping[str, Submission | None], results: Path, lines: LateErrors
-) -> None:
+    asked: _Asked, doomed: Mapping[str, Submission | None], results: Path
+) -> list[Cancelled]:
     # The last job of a chain first: it would start when the one before it ends.
     cancel_jobs(list(reversed(list(doomed))), asked.cluster)
-    for job, owner in doomed.items():
-        run = f" of {owner.run_id}" if owner else ""
-        lines.print_line(f"{job}{run}: was {asked.queue[job].state.lower()}, cancelled")
+    cancelled = [
+        Cancelled(
+            job=job, state=asked.queue[job].state.lower(), run=owner.run_id if owner else None
+        )
+        for job, owner in doomed.items()
+    ]
     left = {name for name, job in asked.queue.items() if job.is_active} - doomed.keys()
     for owner in {each.run_id: each for each in doomed.values() if each is not None}.values():
         if not left & set(owner.jobs):
             _note_cancelled(owner, results)
+    return cancelled
+
+
+def _print_lines(cancelled: Sequence[Cancelled], lines: LateErrors) -> None:
+    for each in cancelled:
+        run = f" of {each.run}" if each.run else ""
+        lines.print_line(f"{each.job}{run}: was {each.state}, cancelled")
 
 
 def _cluster_of(number: str, related: Sequence[Submission]) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from hvdtrain.cli.completion import complete_system
+from hvdtrain.cli.defaults import find_system, system_option
 from hvdtrain.cli.options import systems_folder, systems_option
 from hvdtrain.cli.output import print_json, print_styled, print_text
 from hvdtrain.errors import RunError
@@ -17,7 +17,7 @@ from hvdtrain.machine import read_topology
 from hvdtrain.plan.job.summary import describe_cores
 from hvdtrain.plan.machine.core_map import CoreMap, default_comm_cores, make_core_map
 from hvdtrain.plan.machine.environment import Layer, make_settings
-from hvdtrain.plan.machine.system import System, load_system
+from hvdtrain.plan.machine.system import System
 from hvdtrain.plan.machine.topology import Topology, make_topology
 
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
@@ -39,14 +39,7 @@ class CoresReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command(epilog=_EXAMPLE)
-@click.option(
-    "--system",
-    "name",
-    default="stampede2-knl",
-    show_default=True,
-    shell_complete=complete_system,
-    help="The cluster.",
-)
+@system_option
 @click.option("--ranks-per-node", type=int, help="MPI ranks on a node. Default: the system's.")
 @click.option("--comm-cores", type=int, help="Cores of a node that only communicate.")
 @click.option(
@@ -65,7 +58,7 @@ class CoresReport(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @systems_option
 def command(
-    name: str,
+    name: str | None,
     ranks_per_node: int | None,
     comm_cores: int | None,
     detect: bool,
@@ -74,7 +67,7 @@ def command(
     systems_dir: Path | None,
 ) -> None:
     """Show which cores of a node compute, communicate and load data, for each of its ranks."""
-    system = load_system(name, systems_folder(systems_dir))
+    system = find_system(name, systems_folder(systems_dir))
     detect = detect or system.slurm is None
     topology = _detect(system) if detect else make_topology(system.node)
     ranks = system.cores.ranks_per_node if ranks_per_node is None else ranks_per_node
@@ -85,14 +78,14 @@ def command(
     layers = make_settings(core_map, mpi, itex=system.node.avx512 == "full")
     if as_json or style == "json":
         report = CoresReport(
-            system=name, detected=detect, topology=topology, core_map=core_map, layers=layers
+            system=system.name, detected=detect, topology=topology, core_map=core_map, layers=layers
         )
         print_json(report)
     elif style == "sh":
         print_text(format_settings(layers) + "\n")
     else:
         picture = draw_cores(topology, core_map, shutil.get_terminal_size().columns)
-        print_styled(f"{name}: {system.title}\n\n{picture}\n")
+        print_styled(f"{system.name}: {system.title}\n\n{picture}\n")
 
 
 def _detect(system: System) -> Topology:
@@ -164,7 +157,7 @@ def _legend(core_map: CoreMap) -> list[str]:
     many = len(core_map.ranks) > 1
     marks = ["a, b, ... compute of rank 0, 1, ..." if many else "a compute"]
     if core_map.comm_cores and core_map.ranks[0].data_shares_compute:
-        marks.append("# communication")
+        marks.append("# communication, and data loading there and on a few compute cores")
     elif core_map.comm_cores:
         marks.append("# communication, and data loading on its other hardware threads")
     if core_map.idle:

@@ -10,6 +10,7 @@ import click
 from hvdtrain.checks.check import Check
 from hvdtrain.checks.installation import check_itex, check_packages, check_python
 from hvdtrain.checks.machine import check_cores, check_memory, check_shared_memory, check_slurm
+from hvdtrain.checks.place import check_glibc, check_place, check_quota
 from hvdtrain.checks.ranks import check_allreduce, check_horovod, check_mpi, check_tensorflow
 from hvdtrain.cli.output import print_json, print_styled
 
@@ -17,6 +18,9 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skipped": "cyan"}
 
 CHECKS: tuple[Callable[[], Check], ...] = (
     check_python,
+    check_glibc,
+    check_place,
+    check_quota,
     check_packages,
     check_tensorflow,
     check_itex,

@@ -9,9 +9,10 @@ from typing import Any
 import click
 import msgspec
 
-from hvdtrain.cli.completion import complete_system
+from hvdtrain.cli.defaults import find_system, system_option
 from hvdtrain.cli.forecast_text import (
     make_forecasts_table,
+    make_validation,
     print_validation,
 )
 from hvdtrain.cli.options import option_group, systems_folder, systems_option
@@ -24,9 +25,8 @@ from hvdtrain.errors import InputError
 from hvdtrain.plan.forecast.forecast import OUTSIDE, make_forecast
 from hvdtrain.plan.forecast.gradient_groups import FEWEST_BYTES, group_bytes
 from hvdtrain.plan.forecast.step_time import StepTime
-from hvdtrain.plan.job.job_plan import plan_run
+from hvdtrain.plan.job.asked_run import plan_run
 from hvdtrain.plan.job.request import JobRequest
-from hvdtrain.plan.machine.system import load_system
 from hvdtrain.plan.method.model import ModelSpec
 from hvdtrain.plan.method.run_plan import RunPlan
 from hvdtrain.plan.method.train_spec import model_fields
@@ -43,13 +43,7 @@ _RUN = ("node_batch", "accumulate", "recipe", "epochs")
 
 
 @click.command(epilog=_EXAMPLE)
-@click.option(
-    "--system",
-    default="stampede2-knl",
-    show_default=True,
-    shell_complete=complete_system,
-    help="The cluster.",
-)
+@system_option
 @click.option(
     "--nodes", type=click.IntRange(1), multiple=True, help="Nodes of the run. Can be repeated."
 )
@@ -72,7 +66,7 @@ _RUN = ("node_batch", "accumulate", "recipe", "epochs")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object for each --nodes.")
 def command(
     *,
-    system: str,
+    name: str | None,
     nodes: tuple[int, ...],
     results: Path | None,
     validate: bool,
@@ -91,15 +85,16 @@ def command(
     nodes.
     """
     folder = systems_folder(systems_dir)
-    loaded = load_system(system, folder)
+    loaded = find_system(name, folder)
+    system = loaded.name
     request = make_struct(JobRequest, {**options, "system": system})
     asked = any(options[field] is not None for field in _MODEL)
     model = request.model_for(request.unseen_classes) if asked else None
     if validate:
-        if nodes or as_json:
-            raise InputError("--validate", "with --nodes or --json", "--validate without them")
+        if nodes:
+            raise InputError("--validate", "with --nodes", "--validate without --nodes")
         basis = fit_own(system, results, model) if results else fit_paper(system)
-        print_validation(basis, wide)
+        print_json(make_validation(basis)) if as_json else print_validation(basis, wide)
         return
     if not nodes:
         raise InputError("--nodes", None, "the number of nodes, once or several times")

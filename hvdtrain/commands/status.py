@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from hvdtrain.cli.completion import complete_run
+from hvdtrain.cli.config import default_results
 from hvdtrain.cli.output import print_json, print_text, say
 from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.table_output import draw_table, is_terminal, print_table, wide_option
@@ -21,13 +22,11 @@ from hvdtrain.files.fields import unknown_name
 from hvdtrain.runs.progress import read_run, read_runs
 from hvdtrain.runs.slurm_job import SlurmJob
 from hvdtrain.runs.state import ACTIVE, RunFacts, RunStatus, judge_run
-from hvdtrain.slurm.client import SlurmError, find_jobs
+from hvdtrain.slurm.client import find_jobs
+from hvdtrain.slurm.command import SlurmError
 from hvdtrain.units import format_duration
 
 WATCH_SECONDS = 10.0
-
-RESULTS = Path("results")
-"""The default. Who has not submitted anything yet has no such folder."""
 
 _EXAMPLE = """\b
 Example:
@@ -37,7 +36,7 @@ Example:
 
 @click.command("status", epilog=_EXAMPLE)
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
-@click.option("--results", type=PathType(), default=RESULTS, show_default=True)
+@click.option("--results", type=PathType(), default=default_results, show_default="results")
 @click.option("--json", "as_json", is_flag=True, help="Print every field of every run.")
 @click.option(
     "--watch",
@@ -82,7 +81,8 @@ def read_status(runs: Sequence[str], results: Path) -> list[RunStatus]:
     Raises:
         InputError: There is no such run; or no such folder, and it is not the default.
     """
-    if not runs and results == RESULTS and not results.exists():
+    # Who has not submitted anything yet has no such folder.
+    if not runs and results == default_results() and not results.exists():
         return []
     facts = [_one_run(run, results) for run in runs] if runs else list(read_runs(results))
     queues = _ask_slurm(facts)

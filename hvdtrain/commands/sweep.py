@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.sweep_rows import Entry, batches, plan_row, within_limits
 from hvdtrain.cli.sweep_table import make_table
 from hvdtrain.cli.table_output import print_table, wide_option
-from hvdtrain.errors import InputError
 from hvdtrain.names import name_some
 from hvdtrain.plan.job.sweep import Sweep, load_sweep
+from hvdtrain.runs.folder import find_submission
 from hvdtrain.runs.names import SCRIPT_FILE
 from hvdtrain.slurm.array import render_array
 from hvdtrain.slurm.client import script_environ
@@ -52,7 +53,9 @@ class RowReport(msgspec.Struct, frozen=True, kw_only=True):
 @job.request_options
 @click.option("--dry-run", is_flag=True, help="Print the list with node-hours; submit nothing.")
 @wide_option
-@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print the list as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the list as JSON, with the jobs of each row."
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -72,8 +75,6 @@ def command(
     that ask Slurm for the same become one job array where the site has arrays. A row that takes
     longer than a job may is submitted as a chain.
     """
-    if as_json and not dry_run:
-        raise InputError("--json", "without --dry-run", "--json together with --dry-run")
     planner = job.make_planner(ctx, **options)
     sweep, rows = load_sweep(file)
     entries = [plan_row(planner, row) for row in rows]
@@ -89,13 +90,16 @@ def command(
     lines = LateErrors()
     try:
         for batch in batches(within_limits(missing) if missing else []):
-            _submit(sweep, batch, lines)
+            _submit(sweep, batch, (lambda _: None) if as_json else lines.print_line)
             now += len(batch)
     finally:
         say(
             f"{sweep.name}: {len(entries)} rows, {len(entries) - len(missing)} submitted earlier, "
             f"{now} now, {len(missing) - now} left"
         )
+        # What is in the queue is told also where Slurm refuses the next row.
+        if as_json:
+            print_json([_report(_as_submitted(entry)) for entry in entries])
     if now < len(missing):
         say("call the same command again when some of these jobs have ended")
     lines.finish()
@@ -112,7 +116,7 @@ def _say_notes(entries: Sequence[Entry]) -> None:
         say(f"note: {about}{note}")
 
 
-def _submit(sweep: Sweep, batch: Sequence[Entry], lines: LateErrors) -> None:
+def _submit(sweep: Sweep, batch: Sequence[Entry], tell: Callable[[str], None]) -> None:
     first = batch[0].plan
     results = Path(first.request.results)
     environ, dropped = script_environ(os.environ, first.directives)
@@ -124,7 +128,7 @@ def _submit(sweep: Sweep, batch: Sequence[Entry], lines: LateErrors) -> None:
             batch[0].submission,
             render_script(first),
             environ,
-            tell=lambda number: lines.print_line(f"{first.run_id} {number}"),
+            tell=lambda number: tell(f"{first.run_id} {number}"),
         )
         return
     directives = dict(first.directives)
@@ -145,8 +149,14 @@ def _submit(sweep: Sweep, batch: Sequence[Entry], lines: LateErrors) -> None:
         members,
         render_array(first.origin.command, directives, scripts),
         environ,
-        lambda submission, number: lines.print_line(f"{submission.run_id} {number}"),
+        lambda submission, number: tell(f"{submission.run_id} {number}"),
     )
+
+
+def _as_submitted(entry: Entry) -> Entry:
+    """The row with the jobs that it has by now."""
+    found = find_submission(Path(entry.plan.request.results), entry.row.run_id)
+    return entry if found is None else dataclasses.replace(entry, submission=found)
 
 
 def _report(entry: Entry) -> RowReport:

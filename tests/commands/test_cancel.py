@@ -80,6 +80,21 @@ def test_one_job_of_a_chain_leaves_the_others(slurm: FakeSlurm) -> None:
     assert state_of(run) == "cancelled"
 
 
+def test_programs_get_the_job_the_state_and_the_run(slurm: FakeSlurm) -> None:
+    run = submit(slurm, "a", 1, chain=2)
+    slurm.queue("1 RUNNING", "2 PENDING Dependency", name="a")
+    assert json.loads(invoke("--json", run).stdout) == [
+        {"job": "1", "state": "running", "run": run},
+        {"job": "2", "state": "pending", "run": run},
+    ]
+    slurm.queue("9 RUNNING", name="another")
+    assert json.loads(invoke("9", "--json").stdout) == [
+        {"job": "9", "state": "running", "run": None}
+    ]
+    slurm.queue()
+    assert json.loads(invoke(run, "--json").stdout) == []
+
+
 def test_the_number_of_an_array_is_all_its_tasks(slurm: FakeSlurm) -> None:
     slurm.queue("5_0 RUNNING", "5_1 PENDING", "5_2 COMPLETED")
     invoke("5")

@@ -91,6 +91,6 @@ def test_this_installation_is_sound() -> None:
         check=False,
     )
     checks = {check["name"]: check for check in json.loads(done.stdout)}
-    assert len(checks) == 12
+    assert len(checks) == 15
     installed = ("python", "packages", "tensorflow", "mpi", "horovod", "allreduce MPI")
     assert {name: checks[name]["status"] for name in installed} == dict.fromkeys(installed, "ok")

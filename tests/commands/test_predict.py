@@ -19,7 +19,7 @@ from tests.collect.records import make_record, make_test_plan, write_record
 
 KEYS = (
     *("epoch_seconds", "step_seconds", "images_per_second"),
-    *("efficiency", "minutes_to_train", "node_hours"),
+    *("efficiency", "minutes_to_train", "evaluation_minutes", "node_hours"),
 )
 TRUTH = StepTime(
     image_seconds=0.02,
@@ -122,6 +122,16 @@ def test_noisy_runs_give_a_wider_interval(tmp_path: Path) -> None:
     assert "6 of them on synthetic images" in invoke(*words).stderr
 
 
+def test_the_check_of_a_fit_is_there_for_programs(tmp_path: Path) -> None:
+    results = write_runs(tmp_path, GRID)
+    words = ("--system", "lumi-c", "--fit", results, "--validate", "--json")
+    found = json.loads(invoke(*words).stdout)
+    assert len(found["points"]) == len(GRID)
+    assert len(found["errors"]) == len(found["left_out_errors"]) == len(GRID)
+    assert max(map(abs, found["errors"])) < 1e-3
+    assert found["step_time"]["model"]["name"] == "resnet50"
+
+
 def test_a_damaged_record_is_counted(tmp_path: Path) -> None:
     results = write_runs(tmp_path, GRID)
     (tmp_path / "run-0" / "record.json").write_text("{")
@@ -138,7 +148,6 @@ def test_a_damaged_record_is_counted(tmp_path: Path) -> None:
         (("--system", "nowhere", "--nodes", "4"), "nowhere"),
         ((), "--nodes"),
         (("--validate", "--nodes", "4"), "--validate"),
-        (("--validate", "--json"), "--validate"),
         (("--nodes", "100000"), "1281167"),
         (("--nodes", "4", "--recipe", "nothing"), "nothing"),
         (("--nodes", "4", "--fit", "/nowhere"), "/nowhere"),

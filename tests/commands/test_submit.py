@@ -18,7 +18,8 @@ from hvdtrain.files.decode import load_json
 from hvdtrain.runs.store import read_results
 from hvdtrain.runs.submission import Submission
 from hvdtrain.slurm import submitting
-from hvdtrain.slurm.client import SlurmError, SlurmRefusedError
+from hvdtrain.slurm.client import SlurmRefusedError
+from hvdtrain.slurm.command import SlurmError
 from hvdtrain.train.open_run import open_run
 from tests.samples import sample_plan
 from tests.slurm.fake import FakeSlurm, make_fake_slurm, queue_line

@@ -236,6 +236,11 @@ def test_a_row_longer_than_a_job_is_a_chain(slurm: FakeSlurm) -> None:
     assert slurm.calls_of("sbatch")[1] == ["--parsable", "--dependency=afterany:1"]
 
 
-def test_json_is_for_the_list() -> None:
-    with pytest.raises(InputError, match="--json"):
-        invoke(str(SWEEPS / "table-05.toml"), "--json")
+def test_what_was_submitted_is_there_for_programs_too(slurm: FakeSlurm) -> None:
+    file = write(FIVE.format(system="marenostrum4", nodes=[2, 4]))
+    found = json.loads(invoke(file, *DATA, "--json").stdout)
+    assert [row["run"] for row in found] == ["five-001", "five-002"]
+    assert [tuple(row["jobs"]) for row in found] == [jobs_of("five-001"), jobs_of("five-002")]
+    assert all(row["jobs"] for row in found)
+    assert json.loads(invoke(file, *DATA, "--json").stdout) == found
+    assert len(slurm.calls_of("sbatch")) == 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -23,10 +25,11 @@ from hvdtrain.runs.attempt import (
 )
 from hvdtrain.runs.folder import find_submission, write_submission
 from hvdtrain.runs.job_identity import JobIdentity, read_job_identity
-from hvdtrain.runs.names import CHECKPOINTS_FOLDER, RECORD_FILE
+from hvdtrain.runs.names import CHECKPOINTS_FOLDER, PREFLIGHT_FILE, RECORD_FILE
+from hvdtrain.runs.preflight import Preflight
 from hvdtrain.runs.record import Record
 from hvdtrain.runs.submission import Submission, with_job_by_hand
-from hvdtrain.slurm.client import requeue_job
+from hvdtrain.slurm.control import count_nodes, exclude_nodes, requeue_job
 from hvdtrain.train.checkpoint.archive import newest_step
 
 _EXAMPLE = """\b
@@ -36,7 +39,7 @@ Example:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("moment", type=click.Choice(["begin", "end"]))
+@click.argument("moment", type=click.Choice(["begin", "end", "refused"]))
 @click.option("--results", type=PathType(), default=Path("results"), show_default=True)
 @click.option("--run-id", required=True, help="Name of the run's folder.")
 @click.option("--requeue", is_flag=True, help="Whether the site lets a job requeue itself.")
@@ -51,12 +54,19 @@ def command(moment: str, results: Path, run_id: str, requeue: bool) -> None:
     `end`, when the ranks did not end well, puts the job back into the queue, unless the run is
     over, has failed in a way that another start would repeat, or has not come further in three
     restarts.
+
+    `refused`, when a preflight has ended the job: the jobs of its chain leave out the nodes that it
+    found wanting, as a job does that goes back into the queue.
     """
     folder = results / require_name("--run-id", run_id)
+    submission = find_submission(results, run_id)
     if moment == "begin":
-        _begin(folder, find_submission(results, run_id))
+        _begin(folder, submission)
+    elif moment == "end":
+        _end(folder, requeue, submission)
     else:
-        _end(folder, requeue)
+        cluster = submission.cluster if submission else None
+        _leave_out(folder, _next_jobs(submission), cluster)
 
 
 def _begin(folder: Path, submission: Submission | None) -> None:
@@ -85,7 +95,8 @@ def _begin(folder: Path, submission: Submission | None) -> None:
         write_submission(folder, with_job_by_hand(submission, job.name, os.environ))
 
 
-def _end(folder: Path, requeue: bool) -> None:
+def _end(folder: Path, requeue: bool, submission: Submission | None) -> None:
+    _leave_out(folder, _next_jobs(submission), submission.cluster if submission else None)
     over = _why_over(folder)
     if over:
         raise RunError(f"the job is not started again: {over}")
@@ -101,11 +112,49 @@ def _end(folder: Path, requeue: bool) -> None:
     # Said before: Slurm may end the job, and this process, before it has answered.
     asking = "asking Slurm to put the job back into the queue"
     say(f"{asking}, to go on from {from_where}")
-    refusal = requeue_job(_job().name)
+    job = _job().name
+    # Slurm asks this process to end soon after it has requeued the job.
+    usual = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        refusal = requeue_job(job)
+        if not refusal:
+            _leave_out(folder, [job], None)
+    finally:
+        signal.signal(signal.SIGTERM, usual)
     if refusal:
         raise RunError(
             f"Slurm does not requeue the job: {refusal}", f"{by_hand}; it goes on from {from_where}"
         )
+
+
+def _leave_out(folder: Path, jobs: Sequence[str], cluster: str | None) -> None:
+    """Leave the nodes that the last preflight found wanting out of jobs that wait.
+
+    Where too few would be left, a job would wait for ever: then it has to take them again.
+    """
+    path = folder / PREFLIGHT_FILE
+    if not jobs or not path.is_file():
+        return
+    report = load_json(path, Preflight)
+    if not report.excluded:
+        return
+    partition = os.environ.get("SLURM_JOB_PARTITION", "")
+    working = count_nodes(partition) if partition else None
+    if working is None or working - report.excluded_hosts < len(report.hosts):
+        say(f"{report.excluded} cannot be left out: {partition} has too few other nodes")
+        return
+    for job in jobs:
+        refusal = exclude_nodes(job, report.excluded, cluster)
+        if refusal:
+            say(f"{report.excluded} is not left out of the job {job}: {refusal}")
+        else:
+            say(f"the job {job} leaves out {report.excluded}")
+
+
+def _next_jobs(submission: Submission | None) -> tuple[str, ...]:
+    """The jobs of the run's chain that wait for this one."""
+    known, own = submission.jobs if submission else (), _job().name
+    return known[known.index(own) + 1 :] if own in known else ()
 
 
 def _why_over(folder: Path) -> str:

@@ -7,10 +7,10 @@ import math
 import msgspec
 
 from hvdtrain.plan.forecast.step_time import StepTime
-from hvdtrain.plan.method.run_plan import RunPlan
+from hvdtrain.plan.method.run_plan import EVALUATION_COST, RunPlan
 
 STARTUP_MIN = 15
-"""Minutes for staging, the world check, the first step and the evaluations.
+"""Minutes for staging, the world check and the first step, and for checkpoints.
 
 Source: Table II, row 1. 90 epochs of 85 s are 127.5 minutes, and the paper took 140.
 """
@@ -40,7 +40,7 @@ class Interval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Forecast(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Calculated, not measured. Evaluations and start-up are not in it.
+    """Calculated, not measured. The start-up is not in it.
 
     Attributes:
         epoch_seconds: Seconds of one epoch's updates.
@@ -48,6 +48,7 @@ class Forecast(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         images_per_second: Throughput of all nodes together.
         efficiency: Images per second of a node, as a fraction of what one node alone would do.
         minutes_to_train: Minutes of all updates, evaluations left out.
+        evaluation_minutes: Minutes of all evaluations.
         node_hours: Nodes times the hours of all updates.
     """
 
@@ -56,12 +57,18 @@ class Forecast(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     images_per_second: Interval
     efficiency: Interval
     minutes_to_train: Interval
+    evaluation_minutes: Interval
     node_hours: Interval
+
+    @property
+    def most_minutes(self) -> float:
+        """Minutes of all updates and evaluations, at the upper end."""
+        return self.minutes_to_train.high + self.evaluation_minutes.high
 
     @property
     def walltime_min(self) -> int:
         """Minutes to ask for: a job that is cut off costs more than one that ends early."""
-        return math.ceil(self.minutes_to_train.high) + STARTUP_MIN
+        return math.ceil(self.most_minutes) + STARTUP_MIN
 
 
 def find_forecast(plan: RunPlan, step_time: StepTime | None) -> Forecast | None:
@@ -95,11 +102,13 @@ def make_forecast(plan: RunPlan, step_time: StepTime) -> Forecast:
     alone = step_time.step_seconds(micro_batch, 1, plan.accumulate)
     efficiency = step.under(alone)
     minutes = step.times(plan.total_steps / 60)
+    evaluated = plan.evaluations * plan.dataset.validation_images * EVALUATION_COST
     return Forecast(
         epoch_seconds=step.times(plan.dataset.train_images / plan.global_batch),
         step_seconds=step,
         images_per_second=step.under(plan.global_batch),
         efficiency=msgspec.structs.replace(efficiency, high=min(1.0, efficiency.high)),
         minutes_to_train=minutes,
+        evaluation_minutes=step.times(evaluated / plan.global_batch / 60),
         node_hours=minutes.times(plan.nodes / 60),
     )

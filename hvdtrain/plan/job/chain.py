@@ -13,7 +13,8 @@ from hvdtrain.plan.job.job_plan import JobPlan
 def jobs_needed(forecast: Forecast, walltime_min: int) -> int | None:
     """How many jobs of this wall time the run takes, each going on where the last one stopped.
 
-    Every job spends the start-up again, and the training takes the upper end of the forecast.
+    Every job spends the start-up again; training and evaluations take the upper end of the
+    forecast.
 
     Returns:
         None: the wall time is too short for anything but the start-up.
@@ -21,7 +22,7 @@ def jobs_needed(forecast: Forecast, walltime_min: int) -> int | None:
     useful_min = walltime_min - STARTUP_MIN
     if useful_min <= 0:
         return None
-    return max(1, math.ceil(forecast.minutes_to_train.high / useful_min))
+    return max(1, math.ceil(forecast.most_minutes / useful_min))
 
 
 def plan_chained(plan: JobPlan, chain: int) -> JobPlan:

@@ -72,16 +72,24 @@ def place_job(
     if wanted is None:
         return Placement(partition=fitting[0], walltime_min=fitting[0].max_walltime_min)
     for entry in fitting:
-        if wanted <= entry.max_walltime_min:
+        if entry.min_walltime_min <= wanted <= entry.max_walltime_min:
             return Placement(partition=entry, walltime_min=wanted)
-    if walltime_min is None:
-        return Placement(partition=longest, walltime_min=longest.max_walltime_min, fits=False)
-    raise InputError(
-        "--walltime",
-        format_walltime(wanted),
-        f"for {nodes} nodes the limits are {_limits(entries)}",
-        f"--walltime {format_walltime(longest.max_walltime_min)}",
-    )
+    bounds = [
+        bound for entry in fitting for bound in (entry.min_walltime_min, entry.max_walltime_min)
+    ]
+    if walltime_min is not None:
+        nearest = min(bounds, key=lambda bound: abs(bound - wanted))
+        raise InputError(
+            "--walltime",
+            format_walltime(wanted),
+            f"for {nodes} nodes the limits are {_limits(entries)}",
+            f"--walltime {format_walltime(nearest)}",
+        )
+    # A job may ask for more time than it takes, where its partition wants it to.
+    longer = [entry for entry in fitting if entry.min_walltime_min > wanted]
+    if longer:
+        return Placement(partition=longer[0], walltime_min=longer[0].min_walltime_min)
+    return Placement(partition=longest, walltime_min=longest.max_walltime_min, fits=False)
 
 
 def _wrong_nodes(entries: Sequence[Partition], nodes: int) -> InputError:

@@ -61,9 +61,13 @@ class JobRequest(TrainSpec, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """
 
     nodes: Annotated[WrittenPositiveInt | None, Meta(description="Nodes of the job.")] = None
-    system: Annotated[str, Meta(description="The cluster: see `hvdtrain systems`.")] = (
-        "stampede2-knl"
-    )
+    system: Annotated[
+        str | None,
+        Meta(
+            description="The cluster: see `hvdtrain systems`. Default: the one of `hvdtrain "
+            "config`, else the one that this runs on, else stampede2-knl."
+        ),
+    ] = None
     partition: Annotated[
         str | None,
         Meta(description="Partition or QOS of the system file. Default: the first that fits."),
@@ -104,6 +108,13 @@ class JobRequest(TrainSpec, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     preflight: Annotated[
         bool,
         Meta(description="Whether the ranks check each other and their nodes before they train."),
+    ] = True
+    pack: Annotated[
+        bool,
+        Meta(
+            description="Whether the ranks run from a copy of the installation on their node, "
+            "where `hvdtrain pack` has made one."
+        ),
     ] = True
     deadline: Annotated[
         Annotated[float, Meta(ge=DEADLINE_RANGE[0], le=DEADLINE_RANGE[1])] | None,

@@ -7,7 +7,7 @@ from hvdtrain.plan.job.job_plan import JobPlan
 from hvdtrain.plan.job.request import DATA_VARIABLE, JobRequest
 from hvdtrain.plan.machine.core_map import CoreMap
 from hvdtrain.plan.method.model import ModelSpec
-from hvdtrain.units import format_cpu_list, format_duration, format_walltime
+from hvdtrain.units import format_bytes, format_cpu_list, format_duration, format_walltime
 
 _DETECTED = (("numbering", "as if socket 0 came first; the job asks the node and corrects it"),)
 
@@ -35,6 +35,7 @@ def describe_job(plan: JobPlan) -> tuple[tuple[str, str], ...]:
         *_forecast(plan),
         ("wall time", f"{format_walltime(plan.walltime_min)}, at most {node_hours:.0f} node-hours"),
         ("data", _data(plan.request)),
+        ("program", _program(plan)),
         *describe_cores(plan.core_map),
         *(_DETECTED if plan.system.node.numbering == "detect" else ()),
     )
@@ -46,14 +47,22 @@ def _data(request: JobRequest) -> str:
     return request.data or f"the folder that {DATA_VARIABLE} names when the job starts"
 
 
+def _program(plan: JobPlan) -> str:
+    packed = plan.packed
+    if packed is None:
+        return f"{plan.origin.hvdtrain}, from where it is installed"
+    return (
+        f"{packed.file}, {format_bytes(packed.size_bytes)}, unpacked on every node to "
+        f"{plan.system.node.staging}: {format_bytes(packed.unpacked_bytes)}"
+    )
+
+
 def describe_cores(core_map: CoreMap) -> tuple[tuple[str, str], ...]:
     """The processor ids of every rank of a node, as label and text."""
     lines = []
     for local_rank, rank in enumerate(core_map.ranks):
-        data = (
-            "with the compute threads" if rank.data_shares_compute else format_cpu_list(rank.data)
-        )
         comm = format_cpu_list(rank.comm) or "with the compute threads"
+        data = format_cpu_list(rank.data) if rank.comm else "with the compute threads"
         text = (
             f"compute {format_cpu_list(rank.compute)}; communication {comm}; "
             f"Horovod {rank.horovod}; data loading {data}"

@@ -13,8 +13,9 @@ from hvdtrain.errors import InputError, RunError
 from hvdtrain.files.decode import load_json
 from hvdtrain.runs.attempt import MOST_RESTARTS, read_hang, write_hang
 from hvdtrain.runs.names import ATTEMPT_FILE, RECORD_FILE, failure_file
+from hvdtrain.runs.preflight import SlowNode
 from hvdtrain.runs.submission import Submission
-from tests.samples import sample_record, sample_submission
+from tests.samples import sample_preflight, sample_record, sample_submission
 
 
 class Job:
@@ -41,6 +42,9 @@ class Job:
 
     def end(self, *words: str) -> Result:
         return self._call("end", *words)
+
+    def refused(self) -> Result:
+        return self._call("refused")
 
     def save(self, step: int) -> None:
         folder = self.folder / "checkpoints"
@@ -189,3 +193,37 @@ def test_jobs_of_a_chain_that_do_not_come_further_are_counted_like_restarts(
     job.starts = 0
     assert job.begin().exit_code == 0
     assert load_json(job.folder / "submission.json", Submission).jobs == (*numbers, "20")
+
+
+def chain_with_a_slow_node(job: Job, *, working: int) -> None:
+    """Jobs 7 to 9 of a run, of which 7 has found the node c1 slow, and what Slurm says."""
+    submission = sample_submission(run_id="run", jobs=("7", "8", "9"), chain=3)
+    job.folder.mkdir(parents=True)
+    slow = (SlowNode(host="c1", what="memory", ratio=1.5),)
+    report = sample_preflight(hosts=("c1", "c2"), slow=slow, exclude="--exclude=c1")
+    for name, content in (("submission.json", submission), ("preflight.json", report)):
+        (job.folder / name).write_bytes(msgspec.json.encode(content))
+    job.setenv("SLURM_JOB_PARTITION", "normal")
+    for program, answer in (("sinfo", f"echo {working}"), ("squeue", "echo x[1-3]")):
+        path = job.scontrol.with_name(program)
+        path.write_text(f"#!/bin/bash\n{answer}\n")
+        path.chmod(0o755)
+
+
+@pytest.mark.parametrize("moment", ["end", "refused"])
+def test_jobs_that_wait_leave_out_what_the_preflight_found_wanting(job: Job, moment: str) -> None:
+    chain_with_a_slow_node(job, working=3)
+    done = job.end("--requeue") if moment == "end" else job.refused()
+    assert done.exit_code == 0
+    lines = job.requeued.read_text().splitlines()
+    left_out = [f"update jobid={number} excnodelist=x[1-3],c1" for number in (8, 9)]
+    own = ["requeue 7", "update jobid=7 excnodelist=x[1-3],c1"] if moment == "end" else []
+    assert lines == left_out + own
+    assert "the job 8 leaves out c1" in done.stderr
+
+
+def test_a_node_without_another_one_in_its_place_is_not_left_out(job: Job) -> None:
+    chain_with_a_slow_node(job, working=2)
+    done = job.refused()
+    assert "c1 cannot be left out: normal has too few other nodes" in done.stderr
+    assert not job.requeued.exists()

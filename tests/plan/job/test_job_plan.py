@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from hvdtrain.cli.defaults import PAPERS_SYSTEM
 from hvdtrain.errors import InputError
 from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
 from hvdtrain.plan.job.request import JobRequest
@@ -18,7 +19,7 @@ ORIGIN = ScriptOrigin(command="hvdtrain render-job", hvdtrain="/opt/hvdtrain/bin
 
 def job(**request: Any) -> JobPlan:
     asked = JobRequest(**request)
-    return make_job(asked, load_system(asked.system), ORIGIN)
+    return make_job(asked, load_system(asked.system or PAPERS_SYSTEM), ORIGIN)
 
 
 def test_the_default_is_the_papers_49152_run() -> None:
@@ -118,8 +119,14 @@ def test_a_wall_time_below_the_forecast_is_taken_and_told() -> None:
     assert any("00:46:00" in note for note in plan.notes)
 
 
+def test_a_system_that_was_switched_off_says_so() -> None:
+    said = "stampede2-knl was switched off in 2024: no job starts there"
+    assert said in job(nodes=4).notes
+    assert not any("switched off" in note for note in job(system="frontera", nodes=4).notes)
+
+
 def test_without_a_step_time_the_wall_time_is_the_limit_and_told() -> None:
-    plan = job(system="lumi-c", nodes=8)
+    plan = job(system="lumi-c", nodes=8, account="me")
     assert plan.forecast is None
     assert plan.walltime_min == 2880
     assert any("no step time" in note for note in plan.notes)

@@ -24,7 +24,7 @@ KNL = load_system("stampede2-knl")
         ("stampede2-knl", 16, 2881, "long"),
         ("stampede2-skx", 128, 10, "skx-normal"),
         ("stampede2-skx", 129, 10, "skx-large"),
-        ("frontera", 2, 60, "development"),
+        ("frontera", 2, 60, "small"),
         ("frontera", 3, 60, "normal"),
         ("frontera", 513, 60, "large"),
         ("leonardo-dcgp", 16, 60, "dcgp_usr_prod"),
@@ -39,6 +39,16 @@ def test_the_limits_choose(system: str, nodes: int, forecast_min: int, partition
     assert placement.partition.name == partition
     assert placement.walltime_min == forecast_min
     assert placement.fits
+
+
+def test_a_partition_for_long_jobs_takes_no_short_ones() -> None:
+    archer2 = load_system("archer2")
+    assert place_job(candidates(archer2), 64, forecast_min=60).partition.name == "standard"
+    only_long = candidates(archer2, "long")
+    assert place_job(only_long, 64, forecast_min=60).walltime_min == 1440
+    with pytest.raises(InputError, match="1-00:00:00 to 4-00:00:00") as caught:
+        place_job(only_long, 64, walltime_min=60)
+    assert "--walltime 1-00:00:00" in str(caught.value)
 
 
 def test_without_a_forecast_the_wall_time_is_the_limit() -> None:

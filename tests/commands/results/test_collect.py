@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from hvdtrain.collect.paper.tables import TABLES
-from hvdtrain.commands.collect import command
+from hvdtrain.commands.results.collect import command
 from hvdtrain.errors import HvdtrainError
 from hvdtrain.runs.names import ENSEMBLE_FILE, RECORD_FILE
 from tests.collect.records import (

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hvdtrain.commands.report import command
+from hvdtrain.commands.results.report import command
 from hvdtrain.errors import InputError, RunError
 from tests.collect.records import make_record, write_record
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import click
 
 from hvdtrain.cli.completion import complete_run
+from hvdtrain.cli.config import default_results
 from hvdtrain.cli.output import print_text, say
 from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.readable_runs import readable_ensembles, readable_runs, refuse_skipped
@@ -33,7 +34,7 @@ from hvdtrain.runs.store import Malformed, find_record
     "  hvdtrain collect results --table V\n"
     "  hvdtrain collect results --format csv --output table.csv"
 )
-@click.argument("results", default="results", type=PathType())
+@click.argument("results", default=default_results, type=PathType())
 @click.option(
     "--table",
     "number",

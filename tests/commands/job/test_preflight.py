@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from hvdtrain.commands.preflight import command, show_report
+from hvdtrain.commands.job.preflight import command, show_report
 from hvdtrain.commands.train import command as train
 from hvdtrain.runs.preflight import Fault, Preflight, SlowNode
 from hvdtrain.train.options import TrainOptions

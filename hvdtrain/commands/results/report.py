@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from hvdtrain import __version__
+from hvdtrain.cli.config import default_results
 from hvdtrain.cli.output import print_text, say
 from hvdtrain.cli.path_type import PathType
 from hvdtrain.cli.readable_runs import readable_ensembles, readable_runs, refuse_skipped
@@ -31,7 +32,7 @@ Example:
 
 
 @click.command(epilog=_EXAMPLE)
-@click.argument("results", default="results", type=PathType())
+@click.argument("results", default=default_results, type=PathType())
 @click.option(
     "--output",
     "-o",

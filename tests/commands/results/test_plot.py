@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hvdtrain.commands.plot import command
+from hvdtrain.commands.results.plot import command
 from hvdtrain.errors import InputError, RunError
 from tests.collect.records import make_record, make_test_plan, write_metrics, write_record
 from tests.collect.report.samples import epochs, metrics
