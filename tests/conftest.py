@@ -8,12 +8,16 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# The defaults of whoever runs the tests are none of theirs.
+CONFIG = tempfile.TemporaryDirectory(prefix="config.")
+os.environ["XDG_CONFIG_HOME"] = CONFIG.name
 
 # HVDTRAIN_REQUIRE=tf,ranks: what those tests need and this machine lacks is a failure, not a skip.
 REQUIRE = "HVDTRAIN_REQUIRE"

@@ -27,7 +27,7 @@ FLOORS: tuple[set[str], ...] = (
     GROUND,
     {"files"},
     {"plan", "staging"},
-    {"machine", "runs"},
+    {"installation", "machine", "runs"},
     {"checks", "collect", "slurm", "train"},
     {"cli"},
     {"commands"},

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from hvdtrain.cli.config import default_results
 from hvdtrain.cli.options import systems_folder
 from hvdtrain.errors import InputError
 
@@ -38,7 +39,7 @@ def complete_run(
     ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """The runs in the results folder of the command line."""
-    results = Path(ctx.params.get("results") or "results")
+    results = Path(ctx.params.get("results") or default_results())
     try:
         names = [entry.name for entry in results.iterdir() if entry.is_dir()]
     except OSError:

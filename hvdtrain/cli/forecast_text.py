@@ -12,6 +12,7 @@ from hvdtrain.cli.table_output import print_table
 from hvdtrain.collect.forecast_basis import Basis
 from hvdtrain.collect.tables.table import Column, Table
 from hvdtrain.errors import InputError
+from hvdtrain.files.toml import toml_lines
 from hvdtrain.plan.forecast.fit import Point, fit_step_time, leave_one_out, relative_errors
 from hvdtrain.plan.forecast.forecast import Forecast, Interval
 from hvdtrain.plan.forecast.step_time import StepTime
@@ -28,13 +29,39 @@ def make_forecasts_table(
 
 def print_validation(basis: Basis, wide: bool) -> None:
     """Every point with its errors, the largest of each kind, and the fit for a system file."""
-    fitted = relative_errors(basis.step_time, basis.points)
-    alone = leave_one_out(basis.points, basis.assumptions)
+    checked = make_validation(basis)
+    fitted, alone = checked.errors, checked.left_out_errors
     rows = [_check(*each) for each in zip(basis.points, fitted, alone, strict=True)]
     rows.append(_Check(name="largest", error=_largest(fitted), left_out=_largest(alone)))
     print_table(Table(columns=_CHECK_COLUMNS, rows=tuple(rows)), wide)
     lines = [*_halves(basis), "", *_as_toml(basis.step_time)]
     print_text("\n".join(["", *lines, ""]))
+
+
+class Validation(msgspec.Struct, frozen=True, kw_only=True):
+    """The check of a fit, for programs.
+
+    Attributes:
+        step_time: The fit, as a system file holds it.
+        points: The measured steps.
+        errors: Of each point, relative: what the fit says, divided by what was measured, less 1.
+        left_out_errors: Likewise, by a fit to all other points.
+    """
+
+    step_time: StepTime
+    points: tuple[Point, ...]
+    errors: tuple[float, ...]
+    left_out_errors: tuple[float, ...]
+
+
+def make_validation(basis: Basis) -> Validation:
+    """The check of a fit."""
+    return Validation(
+        step_time=basis.step_time,
+        points=basis.points,
+        errors=tuple(relative_errors(basis.step_time, basis.points)),
+        left_out_errors=tuple(leave_one_out(basis.points, basis.assumptions)),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,22 +110,10 @@ def _as_toml(step_time: StepTime) -> list[str]:
     """The fit as a system file holds it: render-job then has a forecast for the system."""
     own = msgspec.to_builtins(step_time)
     inner = {name: own.pop(name) for name in ("model", "ring")}
-    lines = ["[step_time]", *map(_toml_line, own.items())]
+    lines = ["[step_time]", *toml_lines(own)]
     for name, table in inner.items():
-        lines += ["", f"[step_time.{name}]", *map(_toml_line, table.items())]
+        lines += ["", f"[step_time.{name}]", *toml_lines(table)]
     return lines
-
-
-def _toml_line(item: tuple[str, object]) -> str:
-    key, value = item
-    return f"{key} = {_toml_value(value)}"
-
-
-def _toml_value(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    # A text in TOML is escaped as in JSON.
-    return msgspec.json.encode(value).decode()
 
 
 def _largest(errors: Sequence[float]) -> str:

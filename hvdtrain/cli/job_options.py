@@ -13,6 +13,8 @@ import click
 import msgspec
 
 from hvdtrain.cli.completion import complete_job_file
+from hvdtrain.cli.config import load_config
+from hvdtrain.cli.defaults import choose_system, with_defaults
 from hvdtrain.cli.options import option_group, systems_folder, systems_option
 from hvdtrain.cli.output import tell
 from hvdtrain.cli.path_type import PathType
@@ -21,10 +23,14 @@ from hvdtrain.files.decode import load_toml
 from hvdtrain.files.fields import require_line
 from hvdtrain.files.option_words import field_names
 from hvdtrain.files.paths import absolute_path, expand_path
+from hvdtrain.installation.packed import current_packed
+from hvdtrain.plan.job.data_fit import MANY_FILES, DataSize
 from hvdtrain.plan.job.job_plan import JobPlan, ScriptOrigin, make_job
 from hvdtrain.plan.job.request import DATA_VARIABLE, JobRequest, override_request
 from hvdtrain.plan.machine.system import load_system
 from hvdtrain.plan.method.train_spec import expand_paths
+from hvdtrain.slurm.cluster import this_cluster
+from hvdtrain.staging.measure import measure_data
 
 _WORDS = "hvdtrain.words"
 
@@ -58,8 +64,9 @@ _REQUEST = (
     click.option("--hvdtrain", help="Path of hvdtrain on the cluster. Default: this installation."),
     systems_option,
 )
+_NAME = struct_options(JobRequest, {"job_name"}, spellings=_SHORT)
 _ONE_JOB = (
-    *struct_options(JobRequest, {"job_name"}, spellings=_SHORT),
+    *_NAME,
     click.option(
         "--job",
         "job_file",
@@ -81,6 +88,9 @@ class RecordedCommand(click.Command):
 
 request_options = option_group(*_REQUEST)
 """Adds the options that say what is wanted of a job."""
+
+run_options = option_group(*_REQUEST, *_NAME)
+"""Adds the options of a job of a run that is there."""
 
 job_options = option_group(*_REQUEST, *_ONE_JOB)
 """Adds the options of one job: also its name, and the file that it may come from."""
@@ -112,13 +122,29 @@ class Planner:
         """
         return expand_paths(override_request(request, self.options, self.settings, self.unset))
 
-    def plan(self, request: JobRequest) -> JobPlan:
-        """The plan of a request.
+    def plan(self, request: JobRequest, *, submitted: bool = False) -> JobPlan:
+        """The plan of a request. What it does not say, the user's defaults do.
+
+        Args:
+            request: As `override` gives it.
+            submitted: Whether it goes to Slurm at once. The folder of the results is then named by
+                its whole path, as the job may start in another folder, and a folder of data that
+                is not on this machine is noted.
 
         Raises:
             InputError: It is not possible.
         """
-        return make_job(request, load_system(request.system, self.systems), self.origin)
+        config = load_config()
+        choice = choose_system(request.system, config, self.systems, this_cluster)
+        system = load_system(choice.system, self.systems)
+        request = msgspec.structs.replace(request, system=system.name)
+        request = with_defaults(request, system, config, os.environ)
+        if submitted:
+            results = absolute_path("--results", request.results)
+            request = msgspec.structs.replace(request, results=results)
+        plan = make_job(request, system, self.origin, _look_at_data(request))
+        notes = [choice.note, *plan.notes, _data_note(plan) if submitted else ""]
+        return msgspec.structs.replace(plan, notes=tuple(filter(None, notes)))
 
 
 def make_planner(
@@ -137,10 +163,13 @@ def make_planner(
     """
     folder = systems_folder(systems_dir)
     program = expand_path("--hvdtrain", hvdtrain) if hvdtrain else _own_path()
+    packed = None if hvdtrain else current_packed()
     origin = ScriptOrigin(
         command=shlex.join(["hvdtrain", ctx.command.name or "", *ctx.meta[_WORDS]]),
         hvdtrain=require_line("--hvdtrain", program),
         systems_folder=None if systems_dir is None else require_line("--systems-dir", str(folder)),
+        packed=packed,
+        may_pack=packed is None and not hvdtrain,
     )
     return Planner(origin, folder, settings, unset, options)
 
@@ -153,24 +182,6 @@ def make_request(planner: Planner, job_file: Path | None) -> JobRequest:
     """
     request = JobRequest() if job_file is None else load_toml(job_file, JobRequest)
     return planner.override(request)
-
-
-def with_whole_path(request: JobRequest) -> JobRequest:
-    """The request with the whole path of its results: the job may start in another folder.
-
-    Raises:
-        InputError: The path is relative to a working folder that has been removed.
-    """
-    return msgspec.structs.replace(request, results=absolute_path("--results", request.results))
-
-
-def with_data_note(plan: JobPlan) -> JobPlan:
-    """The plan, with a note when the folder of its data is not on this machine."""
-    data = plan.request.data or os.environ.get(DATA_VARIABLE)
-    if data is None or plan.request.is_synthetic or os.path.isdir(data):
-        return plan
-    note = f"there is no folder {data!r} on this machine; the nodes of the job must have it"
-    return msgspec.structs.replace(plan, notes=(*plan.notes, note))
 
 
 def explain(plan: JobPlan) -> None:
@@ -189,6 +200,26 @@ def explain(plan: JobPlan) -> None:
     with console.capture() as captured:
         console.print(table)
     tell(captured.get())
+
+
+def _look_at_data(request: JobRequest) -> DataSize | None:
+    """How much the nodes will copy; None: the folder is not known, or not on this machine."""
+    data = request.data or os.environ.get(DATA_VARIABLE)
+    if data is None or request.is_synthetic or not os.path.isdir(data):
+        return None
+    try:
+        files, size_bytes, more = measure_data(Path(data), MANY_FILES)
+    except OSError:  # whoever may not read it here may read it on the nodes
+        return None
+    return DataSize(files=files, size_bytes=size_bytes, more=more)
+
+
+def _data_note(plan: JobPlan) -> str:
+    """What to say when the folder of the data is not on this machine."""
+    data = plan.request.data or os.environ.get(DATA_VARIABLE)
+    if data is None or plan.request.is_synthetic or os.path.isdir(data):
+        return ""
+    return f"there is no folder {data!r} on this machine; the nodes of the job must have it"
 
 
 def _own_path() -> str:

@@ -36,6 +36,7 @@ SECTIONS = {
     },
     "Submit and watch": {
         "submit": Entry("submit", "Submit a run to Slurm."),
+        "resume": Entry("resume", "Submit a run again, to go on from its checkpoint."),
         "sweep": Entry("sweep", "Submit many runs: a matrix of options from a file."),
         "status": Entry("status", "Show how far all runs are."),
         "cancel": Entry("cancel", "Cancel the jobs of a run."),
@@ -46,15 +47,19 @@ SECTIONS = {
         "collapse": Entry("collapse", "Make models of an ensemble from a run's snapshots."),
         "ensemble": Entry("ensemble", "Average the predictions of the models of runs."),
         "prepare-data": Entry("prepare_data", "Write TFRecord shards from image folders."),
+        "pack": Entry("pack", "Pack this installation into one file for the nodes."),
+        "config": Entry("config", "Show your own defaults, or change one."),
         "doctor": Entry("doctor", "Check the installation and this machine."),
     },
     "Results": {
-        "collect": Entry("collect", "Print the paper's tables from the records of runs."),
-        "plot": Entry("plot", "Draw the paper's figures, with your runs over them."),
-        "report": Entry("report", "Write one page of HTML about all runs, or show it live."),
+        "collect": Entry("results.collect", "Print the paper's tables from the records of runs."),
+        "plot": Entry("results.plot", "Draw the paper's figures, with your runs over them."),
+        "report": Entry(
+            "results.report", "Write one page of HTML about all runs, or show it live."
+        ),
     },
     "Inside a job": {
-        "preflight": Entry("preflight", "Check the ranks and their nodes before a training."),
+        "preflight": Entry("job.preflight", "Check the ranks and their nodes before a training."),
         "stage": Entry("job.stage", "Copy training data to the nodes."),
         "attempt": Entry("job.attempt", "Count a job's restarts, and requeue it."),
     },

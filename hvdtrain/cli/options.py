@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from hvdtrain.cli.config import config_folder
 from hvdtrain.cli.path_type import PathType
 from hvdtrain.errors import InputError
 from hvdtrain.files.paths import absolute_path
@@ -46,5 +46,4 @@ def systems_folder(given: Path | None) -> Path:
         if not given.is_dir():
             raise InputError("--systems-dir", str(given), "a folder that exists")
         return Path(absolute_path("--systems-dir", given))
-    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return Path(config) / "hvdtrain" / "systems"
+    return config_folder() / "systems"

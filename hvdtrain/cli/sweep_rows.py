@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from hvdtrain.cli.job_options import Planner, with_data_note, with_whole_path
+from hvdtrain.cli.job_options import Planner
 from hvdtrain.errors import InputError, RunError
 from hvdtrain.plan.job.chain import jobs_needed, plan_chained
 from hvdtrain.plan.job.job_plan import JobPlan
@@ -56,10 +56,9 @@ def plan_row(planner: Planner, row: SweepRow) -> Entry:
         InputError: It is not possible, or a run of its name was something else.
         RunError: It is not known whether it was submitted.
     """
-    request = with_whole_path(planner.override(row.request))
-    request = msgspec.structs.replace(request, job_name=row.run_id)
+    request = msgspec.structs.replace(planner.override(row.request), job_name=row.run_id)
     try:
-        plan = with_data_note(planner.plan(request))
+        plan = planner.plan(request, submitted=True)
     except InputError as error:
         field = f"row {row.run_id} ({row.label}): {error.field}"
         raise InputError(field, error.value, error.allowed, error.fix) from None

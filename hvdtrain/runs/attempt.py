@@ -7,6 +7,7 @@ do so for ever; three restarts from the same checkpoint are enough to know.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -106,6 +107,23 @@ def read_failure(folder: Path, job: str) -> str | None:
 def remove_failure(folder: Path, job: str) -> None:
     """Forget why the ranks of a job's earlier start have ended."""
     path = folder / failure_file(job)
+    with run_errors(f"{path} cannot be removed"):
+        path.unlink(missing_ok=True)
+
+
+def forget_attempts(folder: Path, jobs: Iterable[str]) -> None:
+    """Let a run be started as if it had not failed: somebody has seen to it.
+
+    Args:
+        folder: The run's folder.
+        jobs: Those that have worked on it.
+
+    Raises:
+        RunError: What they have left cannot be removed.
+    """
+    for job in jobs:
+        remove_failure(folder, job)
+    path = folder / ATTEMPT_FILE
     with run_errors(f"{path} cannot be removed"):
         path.unlink(missing_ok=True)
 

@@ -233,6 +233,15 @@ def reserve_run(results: Path, submission: Submission, script: str) -> Path:
     return folder
 
 
+def renew_script(folder: Path, script: str) -> None:
+    """Put another script in the place of the one that a run was submitted with.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    replace_file(folder / SCRIPT_FILE, script.encode())
+
+
 def discard_run(folder: Path) -> None:
     """Take a reserved folder away again: no job has it, so nothing else is in it."""
     hidden = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")

@@ -118,6 +118,17 @@ class Preflight(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     faults: tuple[Fault, ...]
     exclude: str
 
+    @property
+    def excluded(self) -> str:
+        """The nodes to leave out, as Slurm writes them: `n[1-3,7]`; empty: none."""
+        return self.exclude.partition("=")[2]
+
+    @property
+    def excluded_hosts(self) -> int:
+        """How many these are."""
+        slow = {node.host for node in self.slow}
+        return len(slow.union(*(fault.hosts for fault in self.faults)))
+
 
 class RankAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What one rank says before anything is measured.

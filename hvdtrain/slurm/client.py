@@ -1,4 +1,4 @@
-"""The only module that runs Slurm's commands: sbatch, squeue, scancel.
+"""Gives jobs to Slurm and asks for them: sbatch and squeue.
 
 Nothing here needs an accounting database. squeue with a format of our own is asked, because every
 version has it and one call answers for all jobs; its answer is checked letter by letter.
@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from hvdtrain.errors import RunError
-from hvdtrain.files.fields import printable
 from hvdtrain.outer_job import is_of_a_job
 from hvdtrain.runs.job_identity import job_name_of
 from hvdtrain.runs.slurm_job import SlurmJob
-
-SUBMIT_SECONDS = 120.0
-ANSWER_SECONDS = 30.0
-"""Slurm's own commands give up after 10 s, or what the site has set; a busy site sets 100 s."""
+from hvdtrain.slurm.command import (
+    ANSWER_SECONDS,
+    SUBMIT_SECONDS,
+    SlurmError,
+    complaint,
+    not_understood,
+    on_cluster,
+    plain_environ,
+    run_slurm,
+)
 
 # Job, base and number of an array's task, state, partition, QOS, start, end, reason, name. The name
 # comes last: it is the user's own text and may hold anything.
@@ -65,20 +69,6 @@ _OVERRULES = {
 _NEVER_WANTED = ("SBATCH_ARRAY_INX", "SBATCH_WAIT")
 
 
-class SlurmError(RunError):
-    """Slurm is missing, does not answer, or its answer is not understood."""
-
-
-class SlurmMissingError(SlurmError):
-    """A command of Slurm cannot be started."""
-
-    def __init__(self, program: str, reason: str = "there is none on PATH") -> None:
-        super().__init__(
-            f"{program} cannot be started: {reason}",
-            "run this on a login node, or load the module that brings Slurm",
-        )
-
-
 class SlurmRefusedError(RunError):
     """sbatch refused the job: nothing was submitted."""
 
@@ -113,12 +103,12 @@ def submit_script(
     """
     words = ["sbatch", "--parsable"]
     if after is not None:
-        words += [*_on(after.cluster), f"--dependency=afterany:{after.job}"]
+        words += [*on_cluster(after.cluster), f"--dependency=afterany:{after.job}"]
     if tasks is not None:
         words.append(f"--array=0-{tasks - 1}")
-    done = _run(words, SUBMIT_SECONDS, environ, script)
+    done = run_slurm(words, SUBMIT_SECONDS, environ, script)
     if done.returncode != 0:
-        text = _complaint(done)
+        text = complaint(done)
         if any(words in text for words in _NO_ANSWER):
             raise SlurmError(f"sbatch: {text}", "the job may be in the queue all the same")
         raise SlurmRefusedError(f"sbatch did not take the job: {text}")
@@ -128,7 +118,7 @@ def submit_script(
     }
     if len(found) != 1:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        raise _not_understood("sbatch", lines[-1] if lines else "")
+        raise not_understood("sbatch", lines[-1] if lines else "")
     ((job, cluster),) = found
     return Accepted(job, cluster or None)
 
@@ -182,38 +172,14 @@ def own_jobs() -> list[SlurmJob]:
     return _queue(os.environ.get("SLURM_CLUSTERS"), f"--user={os.getuid()}")
 
 
-def cancel_jobs(jobs: Sequence[str], cluster: str | None = None) -> None:
-    """Cancel these jobs of a cluster, in this order.
-
-    Raises:
-        SlurmError: Slurm is missing, does not answer, or refuses.
-    """
-    done = _run(["scancel", *_on(cluster), *jobs], ANSWER_SECONDS, _plain_environ())
-    if done.returncode != 0:
-        raise SlurmError(f"scancel: {_complaint(done)}")
-
-
-def _on(cluster: str | None) -> list[str]:
-    """The option that names a cluster to any of Slurm's commands."""
-    return [f"--clusters={cluster}"] if cluster else []
-
-
-def _plain_environ() -> dict[str, str]:
-    """The environment in which Slurm's commands answer what their options ask, and here."""
-    return {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith("SQUEUE_") and key != "SLURM_CLUSTERS"
-    }
-
-
 def _queue(cluster: str | None, *options: str) -> list[SlurmJob]:
-    words = ["squeue", *_on(cluster), "--noheader", "--array", f"--format={_FORMAT}", *options]
-    done = _run(words, ANSWER_SECONDS, {**_plain_environ(), "SLURM_TIME_FORMAT": "standard"})
+    words = ["squeue", *on_cluster(cluster), "--noheader", "--array", f"--format={_FORMAT}"]
+    words += options
+    done = run_slurm(words, ANSWER_SECONDS, {**plain_environ(), "SLURM_TIME_FORMAT": "standard"})
     if done.returncode != 0:
         if _UNKNOWN_JOB in done.stderr:
             return []
-        raise SlurmError(f"squeue: {_complaint(done)}")
+        raise SlurmError(f"squeue: {complaint(done)}")
     # With --clusters it says before the jobs of each which one that is.
     lines = [line for line in done.stdout.splitlines() if not line.startswith("CLUSTER: ")]
     return [_parse_line(line) for line in lines if line.strip()]
@@ -222,7 +188,7 @@ def _queue(cluster: str | None, *options: str) -> list[SlurmJob]:
 def _parse_line(line: str) -> SlurmJob:
     match = _LINE.fullmatch(line)
     if match is None:
-        raise _not_understood("squeue", line)
+        raise not_understood("squeue", line)
     reason = match["reason"]
     return SlurmJob(
         job=match["job"] if match["task"] == "N/A" else f"{match['base']}_{match['task']}",
@@ -242,54 +208,3 @@ def _parse_time(text: str) -> float | None:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
         return None
-
-
-def _run(
-    words: Sequence[str], seconds: float, environ: Mapping[str, str], text: str = ""
-) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            words,
-            input=text,
-            env=environ,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise SlurmMissingError(words[0]) from None
-    except OSError as error:
-        raise SlurmMissingError(words[0], error.strerror or "") from None
-    except subprocess.TimeoutExpired:
-        raise SlurmError(
-            f"{words[0]} did not answer within {seconds:g} s", "try again when Slurm is less busy"
-        ) from None
-
-
-def _complaint(done: subprocess.CompletedProcess[str]) -> str:
-    """What a command that failed said, on one line."""
-    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    text = "; ".join(printable(line) for line in lines[-3:])
-    return text[:600] or f"exit code {done.returncode}, and not a word why"
-
-
-def _not_understood(program: str, line: str) -> SlurmError:
-    return SlurmError(
-        f"the answer of {program} is not understood: {printable(line)[:200]!r}",
-        f"call {program} by hand; something on this site may stand in for it",
-    )
-
-
-def requeue_job(job: str) -> str:
-    """Put the job that this process runs in, or another one of its cluster, into the queue again.
-
-    Returns:
-        Why Slurm did not; empty when it did.
-    """
-    try:
-        done = _run(["scontrol", "requeue", job], SUBMIT_SECONDS, _plain_environ())
-    except SlurmError as error:
-        return error.message
-    return "" if done.returncode == 0 else _complaint(done)

@@ -16,6 +16,7 @@ from hvdtrain.plan.job.directives import ONE_THREAD
 from hvdtrain.plan.job.job_plan import JobPlan
 from hvdtrain.plan.job.summary import describe_job
 from hvdtrain.plan.machine.environment import Layer
+from hvdtrain.plan.machine.packed import Packed
 from hvdtrain.plan.method.train_spec import TrainSpec
 from hvdtrain.resources import resource_folder
 from hvdtrain.slurm.launcher import launch_words
@@ -27,6 +28,7 @@ from hvdtrain.slurm.quoting import (
     quote_words,
     refuse_quoted_values,
 )
+from hvdtrain.units import format_bytes
 
 SUFFIX = ".sh.j2"
 
@@ -96,6 +98,7 @@ def render_script(plan: JobPlan) -> str:
             ),
             node_launch=launch_words(slurm, run.nodes, 1, one_thread=one_thread),
             train_options=train_options(plan),
+            room=_room(plan.packed),
         )
     except InputError:
         raise
@@ -117,6 +120,11 @@ def train_options(plan: JobPlan) -> tuple[tuple[str, ...], ...]:
         ("--rank-batch", str(run.rank_batch)),
         *option_words(spec, field_names(TrainSpec) - elsewhere, always),
     )
+
+
+def _room(packed: Packed | None) -> str:
+    """What a node must have room for while the program is unpacked there."""
+    return format_bytes(packed.size_bytes + packed.unpacked_bytes) if packed else ""
 
 
 def _find_template(name: str) -> tuple[str, ScriptEnvironment]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from hvdtrain.errors import RunError
-from hvdtrain.runs.folder import discard_run, reserve_run, write_submission
+from hvdtrain.runs.folder import discard_run, renew_script, reserve_run, write_submission
 from hvdtrain.runs.submission import Submission
-from hvdtrain.slurm.client import (
-    Accepted,
-    SlurmError,
-    SlurmMissingError,
-    submit_script,
-)
+from hvdtrain.slurm.client import Accepted, submit_script
+from hvdtrain.slurm.command import SlurmError, SlurmMissingError, on_cluster
 
 Say = Callable[[str], None]
 
@@ -55,12 +52,53 @@ def submit_chain(
             _give_up([folder], error, submission, number)
             raise
         after = accepted
-        submission = _with_job(submission, accepted, accepted.job)
-        # Whichever of the two fails, the other is done: the job is in the queue.
+        submission = _keep_job(folder, submission, accepted, tell)
+    return submission
+
+
+def resume_chain(
+    results: Path,
+    submission: Submission,
+    script: str,
+    environ: Mapping[str, str],
+    *,
+    jobs: int,
+    after: Accepted | None = None,
+    tell: Say,
+) -> Submission:
+    """Submit more jobs of a run that is there, each after the one before it.
+
+    What stands in the run's folder changes when the first of them is in the queue, and not before.
+
+    Args:
+        results: Folder of all runs.
+        submission: What is submitted, with the ids of the run's earlier jobs.
+        script: The same for each job.
+        environ: The environment for sbatch, and so for the job.
+        jobs: How many.
+        after: A job that must have ended before the first one.
+        tell: Called with each job id that Slurm has given, also when it cannot be kept.
+
+    Returns:
+        The submission with the new job ids.
+
+    Raises:
+        RunError: sbatch refused, or did not say whether it did.
+    """
+    folder = results / submission.run_id
+    for number in range(1, jobs + 1):
         try:
-            _keep(folder, submission)
-        finally:
-            tell(accepted.job)
+            accepted = submit_script(script, environ, after=after)
+        except RunError as error:
+            if _is_unclear(error):
+                error.fix = f"the job may be in the queue: look for {submission.job_name} in squeue"
+            elif number > 1:
+                error.fix = f"{number - 1} of {jobs} jobs were submitted: let them run"
+            raise
+        after = accepted
+        submission = _keep_job(folder, submission, accepted, tell)
+        if number == 1:
+            renew_script(folder, script)
     return submission
 
 
@@ -111,6 +149,16 @@ def submit_array(
         raise failed
 
 
+def _keep_job(folder: Path, submission: Submission, accepted: Accepted, tell: Say) -> Submission:
+    submission = _with_job(submission, accepted, accepted.job)
+    # Whichever of the two fails, the other is done: the job is in the queue.
+    try:
+        _keep(folder, submission)
+    finally:
+        tell(accepted.job)
+    return submission
+
+
 def _with_job(submission: Submission, accepted: Accepted, job: str) -> Submission:
     return msgspec.structs.replace(
         submission, jobs=(*submission.jobs, job), cluster=accepted.cluster
@@ -120,7 +168,7 @@ def _with_job(submission: Submission, accepted: Accepted, job: str) -> Submissio
 def _give_up(folders: Sequence[Path], error: RunError, submission: Submission, number: int) -> None:
     """Leave a clear state, and say in the error what it is."""
     run = f"the run {submission.run_id}" if len(folders) == 1 else f"{len(folders)} runs"
-    unclear = isinstance(error, SlurmError) and not isinstance(error, SlurmMissingError)
+    unclear = _is_unclear(error)
     known = f"{number - 1} of {submission.chain} jobs of {run} were submitted"
     if not unclear and number == 1:
         for folder in folders:
@@ -137,6 +185,11 @@ def _give_up(folders: Sequence[Path], error: RunError, submission: Submission, n
         error.fix = f"{known}, and one more may be: look for {submission.job_name} in squeue"
 
 
+def _is_unclear(error: RunError) -> bool:
+    """Whether the job may be in the queue all the same."""
+    return isinstance(error, SlurmError) and not isinstance(error, SlurmMissingError)
+
+
 def _keep(folder: Path, submission: Submission) -> None:
     """Write the job ids down.
 
@@ -149,5 +202,6 @@ def _keep(folder: Path, submission: Submission) -> None:
         raise RunError(
             f"the jobs {', '.join(submission.jobs)} of {submission.run_id} are in the queue, but "
             f"{error.message}",
-            f"note the numbers, or cancel them: scancel {' '.join(submission.jobs)}",
+            "note the numbers, or cancel them: "
+            + shlex.join(["scancel", *on_cluster(submission.cluster), *submission.jobs]),
         ) from None

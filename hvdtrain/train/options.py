@@ -66,10 +66,3 @@ class TrainOptions(TrainSpec, frozen=True, forbid_unknown_fields=True, kw_only=T
             "this name that did not end is continued from its last checkpoint."
         ),
     ] = None
-    allow_change: Annotated[
-        bool,
-        Meta(
-            description="Continue a run though the recipe, the data, the batch or the number of "
-            "ranks changed."
-        ),
-    ] = False

@@ -197,6 +197,7 @@ def prepare_process(launch: Launch) -> tuple[RankCores | None, str | None]:
     # Remarks about processors, plug-ins and who started MPI would bury what matters.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CCL_LOG_LEVEL", "error")
+    os.environ.setdefault("ITEX_CPP_MIN_LOG_LEVEL", "1")  # Warnings and errors.
     return cores, enable_itex()
 
 

@@ -20,4 +20,5 @@ def parse_call(words: list[str]) -> None:
         assert command is not None
         group = command
     if words and words[-1] not in ("--help", "--version"):
-        group.make_context(name, list(words))
+        # As below `hvdtrain`: a command keeps the names of its help option from its first context.
+        group.make_context(name, list(words), parent=click.Context(cli, **cli.context_settings))

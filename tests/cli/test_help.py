@@ -36,6 +36,7 @@ READ_BY_PROGRAMS = (
     "submit",
     "sweep",
     "status",
+    "cancel",
     "dry-run",
     "ensemble",
     "prepare-data",

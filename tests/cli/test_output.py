@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import hvdtrain.commands
 from hvdtrain.cli import output
-from hvdtrain.cli.job_options import with_whole_path
+from hvdtrain.commands.submit import command as submit
 from hvdtrain.errors import InputError, RunError
-from hvdtrain.plan.job.request import JobRequest
 from hvdtrain.resources import resource_folder
 from tests.collect.records import evaluated, make_record, write_record
 
@@ -137,10 +137,11 @@ def test_a_working_folder_that_was_removed_is_wrong_input(
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
+    words = ["--nodes", "2", "--dry-run", "--chain", "1"]
     with pytest.raises(InputError, match="working folder has been removed"):
-        with_whole_path(JobRequest())
-    whole = JobRequest(results="/scratch/results")
-    assert with_whole_path(whole) == whole
+        CliRunner().invoke(submit, words, catch_exceptions=False)
+    whole = [*words, "--results", "/scratch/results"]
+    assert "results=/scratch/results" in CliRunner().invoke(submit, whole).stdout
 
 
 @pytest.mark.slow

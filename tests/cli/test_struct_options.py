@@ -38,7 +38,9 @@ def parse(words: list[str]) -> TrainOptions:
     return make_struct(TrainOptions, context.params)
 
 
-@pytest.mark.parametrize("name", ["train", "preflight", "dry_run", "render_job", "submit", "sweep"])
+@pytest.mark.parametrize(
+    "name", ["train", "job.preflight", "dry_run", "render_job", "submit", "sweep"]
+)
 def test_every_command_takes_all_that_a_training_takes(name: str) -> None:
     assert field_names(TrainSpec) <= options_of(command_of(name)).keys()
 

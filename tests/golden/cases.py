@@ -35,8 +35,15 @@ _CASES = {
         *("--system", "marenostrum5-gpp", "--nodes", "64", "--account", "bsc00", *_DATA),
     ),
     "leonardo-dcgp-32": ("--system", "leonardo-dcgp", "--nodes", "32", *_DATA),
-    "lumi-c-64": ("--system", "lumi-c", "--nodes", "64", *_DATA),
-    "archer2-64": ("--system", "archer2", "--nodes", "64", "--walltime", "12:00:00", *_DATA),
+    "lumi-c-64": ("--system", "lumi-c", "--nodes", "64", "--account", "project_1", *_DATA),
+    "archer2-64": (
+        *("--system", "archer2", "--nodes", "64", "--walltime", "12:00:00"),
+        *("--account", "e05", *_DATA),
+    ),
+    "snellius-genoa-64": ("--system", "snellius-genoa", "--nodes", "64", *_DATA),
+    "snellius-rome-64": ("--system", "snellius-rome", "--nodes", "64", *_DATA),
+    "barnard-64": ("--system", "barnard", "--nodes", "64", *_DATA),
+    "dardel-64": ("--system", "dardel", "--nodes", "64", "--account", "naiss", *_DATA),
     "perlmutter-cpu-64": (
         *("--system", "perlmutter-cpu", "--nodes", "64", "--set", "comment=two words", *_DATA),
     ),

@@ -2,16 +2,18 @@
 #SBATCH --job-name=hvdtrain-lumi-c-64n-b2048
 #SBATCH --nodes=64
 #SBATCH --ntasks-per-node=2
-#SBATCH --cpus-per-task=64
+#SBATCH --cpus-per-task=128
 #SBATCH --time=2-00:00:00
 #SBATCH --partition=standard
+#SBATCH --account=project_1
 #SBATCH --output=%x-%j.out
 #SBATCH --open-mode=append
 #SBATCH --requeue
 #SBATCH --signal=B:USR1@600
+#SBATCH --mem=0
 
 # ResNet-50, made by hvdtrain 0.1.0:
-#   hvdtrain render-job --system lumi-c --nodes 64 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
+#   hvdtrain render-job --system lumi-c --nodes 64 --account project_1 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
 #
 # system             LUMI-C (CSC)
 # partition          standard (1-512 nodes, 2-00:00:00), the first that the job fits into
@@ -22,8 +24,9 @@
 # forecast           none: no step time is known for lumi-c
 # wall time          2-00:00:00, at most 3072 node-hours
 # data               /scratch/imagenet
-# cores of rank 0    compute 0-62; communication 63; Horovod 63; data loading with the compute threads
-# cores of rank 1    compute 64-126; communication 127; Horovod 127; data loading with the compute threads
+# program            /opt/hvdtrain/bin/hvdtrain, from where it is installed
+# cores of rank 0    compute 0-62; communication 63; Horovod 191; data loading 59-63
+# cores of rank 1    compute 64-126; communication 127; Horovod 255; data loading 123-127
 # numbering          as if socket 0 came first; the job asks the node and corrects it
 
 set -euo pipefail
@@ -48,33 +51,6 @@ if ! command -v "$HVDTRAIN" >/dev/null; then
     echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
     exit 1
 fi
-
-# Which processor ids are on which socket is read from this node. This sets
-#   HVDTRAIN_COMPUTE_CPUS
-#   HVDTRAIN_COMM_CPUS
-#   HVDTRAIN_HOROVOD_CPUS
-#   HVDTRAIN_DATA_CPUS
-#   HOROVOD_THREAD_AFFINITY
-core_map=$("$HVDTRAIN" cores --system lumi-c --ranks-per-node 2 \
-    --comm-cores 2 --detect --format sh)
-eval "$core_map"
-
-# Compute threads: OpenMP and TensorFlow (each rank sets KMP_AFFINITY to its own list of compute cores)
-export OMP_NUM_THREADS=63
-export KMP_BLOCKTIME=1
-export TF_NUM_INTRAOP_THREADS=63
-export TF_NUM_INTEROP_THREADS=1
-export TF_ENABLE_ONEDNN_OPTS=1
-
-# Horovod: a dead rank ends the job instead of hanging it
-export HOROVOD_CPU_OPERATIONS=MPI
-export HOROVOD_CYCLE_TIME=1
-export HOROVOD_DISABLE_GROUP_FUSION=1
-export HOROVOD_STALL_CHECK_TIME_SECONDS=60
-export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
-
-# MPICH: the library's own choice of algorithm
-export MPICH_MAX_THREAD_SAFETY=multiple
 
 # Every run has a folder of its own. A restarted job has the number that it had before, and goes on
 # with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
@@ -154,6 +130,33 @@ leave() {
 }
 trap leave EXIT
 
+# Which processor ids are on which socket is read from this node. This sets
+#   HVDTRAIN_COMPUTE_CPUS
+#   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_HOROVOD_CPUS
+#   HVDTRAIN_DATA_CPUS
+#   HOROVOD_THREAD_AFFINITY
+core_map=$("$HVDTRAIN" cores --system lumi-c --ranks-per-node 2 \
+    --comm-cores 2 --detect --format sh)
+eval "$core_map"
+
+# Compute threads: OpenMP and TensorFlow (each rank sets KMP_AFFINITY to its own list of compute cores)
+export OMP_NUM_THREADS=63
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=63
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=MPI
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_DISABLE_GROUP_FUSION=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# MPICH: the library's own choice of algorithm
+export MPICH_MAX_THREAD_SAFETY=multiple
+
 # The training data is copied to every node once, into a folder that only its owner may enter. What
 # a start that lost its nodes has left on them is checked and used.
 data_source=/scratch/imagenet
@@ -170,7 +173,7 @@ prepare srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpu-bind=none --kill-o
 
 # The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
 # job here and names the nodes that the next job had better leave out. Ranks that hang are no fault.
-prepare srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --cpu-bind=none --kill-on-bad-exit=1 \
+prepare srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=128 --cpu-bind=none --kill-on-bad-exit=1 \
     "$HVDTRAIN" preflight \
     --system lumi-c \
     --nodes 64 \
@@ -184,7 +187,7 @@ prepare srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --cp
 # The ranks, in the background, so that this shell can take signals while it waits. The exit status
 # of the job is theirs.
 [ ! -e "$stop" ] || exit 85
-srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=64 --cpu-bind=none --kill-on-bad-exit=1 \
+srun --nodes=64 --ntasks=128 --ntasks-per-node=2 --cpus-per-task=128 --cpu-bind=none --kill-on-bad-exit=1 \
     "$HVDTRAIN" train \
     --system lumi-c \
     --nodes 64 \

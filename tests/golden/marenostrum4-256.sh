@@ -3,7 +3,7 @@
 #SBATCH --nodes=256
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=48
-#SBATCH --time=02:33:00
+#SBATCH --time=02:35:00
 #SBATCH --qos=xlarge
 #SBATCH --output=%x-%j.out
 #SBATCH --open-mode=append
@@ -14,7 +14,7 @@
 # ResNet-50, made by hvdtrain 0.1.0:
 #   hvdtrain render-job --system marenostrum4 --nodes 256 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
 #
-# system             MareNostrum 4 (BSC)
+# system             MareNostrum 4 (BSC, switched off)
 # partition          xlarge (1-3456 nodes, 3-00:00:00), the first that the job fits into
 # global batch       256 nodes x 1 rank x 32 images = 8192
 # recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
@@ -23,9 +23,10 @@
 # epoch time         86.2 s (80.4 to 91.9), 14868 images/s
 # time to train      2.2 h, at most 2.3 h; 551 node-hours
 # forecast           fitted to Table VI, within 2.6 %: the paper's Intel Caffe and MLSL
-# wall time          02:33:00, at most 653 node-hours
+# wall time          02:35:00, at most 661 node-hours
 # data               /scratch/imagenet
-# cores of rank 0    compute 0-21,24-45; communication 22-23,46-47; Horovod 22; data loading with the compute threads
+# program            /opt/hvdtrain/bin/hvdtrain, from where it is installed
+# cores of rank 0    compute 0-21,24-45; communication 22-23,46-47; Horovod 22; data loading 22-23,43-47
 # numbering          as if socket 0 came first; the job asks the node and corrects it
 
 set -euo pipefail
@@ -55,42 +56,6 @@ if ! command -v "$HVDTRAIN" >/dev/null; then
     echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
     exit 1
 fi
-
-# Which processor ids are on which socket is read from this node. This sets
-#   HVDTRAIN_COMPUTE_CPUS
-#   HVDTRAIN_COMM_CPUS
-#   HVDTRAIN_HOROVOD_CPUS
-#   HVDTRAIN_DATA_CPUS
-#   KMP_AFFINITY
-#   CCL_WORKER_AFFINITY
-#   HOROVOD_THREAD_AFFINITY
-#   I_MPI_PIN_DOMAIN
-core_map=$("$HVDTRAIN" cores --system marenostrum4 --ranks-per-node 1 \
-    --comm-cores 4 --detect --format sh)
-eval "$core_map"
-
-# Compute threads: OpenMP and TensorFlow
-export OMP_NUM_THREADS=44
-export KMP_BLOCKTIME=1
-export TF_NUM_INTRAOP_THREADS=44
-export TF_NUM_INTEROP_THREADS=1
-export TF_ENABLE_ONEDNN_OPTS=1
-export ITEX_OMP_THREADPOOL=1
-
-# oneCCL: its threads on the communication cores, of all ranks of the node; ring
-export CCL_WORKER_COUNT=4
-export CCL_ALLREDUCE=ring
-
-# Horovod: a dead rank ends the job instead of hanging it
-export HOROVOD_CPU_OPERATIONS=CCL
-export HOROVOD_CYCLE_TIME=1
-export HOROVOD_DISABLE_GROUP_FUSION=1
-export HOROVOD_STALL_CHECK_TIME_SECONDS=60
-export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
-
-# Intel MPI: each rank on its own cores; ring allreduce
-export I_MPI_PIN=1
-export I_MPI_ADJUST_ALLREDUCE=8
 
 # Every run has a folder of its own. A restarted job has the number that it had before, and goes on
 # with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
@@ -169,6 +134,42 @@ leave() {
     exit "$status"
 }
 trap leave EXIT
+
+# Which processor ids are on which socket is read from this node. This sets
+#   HVDTRAIN_COMPUTE_CPUS
+#   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_HOROVOD_CPUS
+#   HVDTRAIN_DATA_CPUS
+#   KMP_AFFINITY
+#   CCL_WORKER_AFFINITY
+#   HOROVOD_THREAD_AFFINITY
+#   I_MPI_PIN_DOMAIN
+core_map=$("$HVDTRAIN" cores --system marenostrum4 --ranks-per-node 1 \
+    --comm-cores 4 --detect --format sh)
+eval "$core_map"
+
+# Compute threads: OpenMP and TensorFlow
+export OMP_NUM_THREADS=44
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=44
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+export ITEX_OMP_THREADPOOL=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=4
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_DISABLE_GROUP_FUSION=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_ADJUST_ALLREDUCE=8
 
 # The training data is copied to every node once, into a folder that only its owner may enter. What
 # a start that lost its nodes has left on them is checked and used.

@@ -23,7 +23,8 @@
 # forecast           none: no step time is known for marenostrum5-gpp
 # wall time          3-00:00:00, at most 4608 node-hours
 # data               /scratch/imagenet
-# cores of rank 0    compute 0-53,56-109; communication 54-55,110-111; Horovod 54; data loading with the compute threads
+# program            /opt/hvdtrain/bin/hvdtrain, from where it is installed
+# cores of rank 0    compute 0-53,56-109; communication 54-55,110-111; Horovod 54; data loading 54-55,103-111
 # numbering          as if socket 0 came first; the job asks the node and corrects it
 
 set -euo pipefail
@@ -53,42 +54,6 @@ if ! command -v "$HVDTRAIN" >/dev/null; then
     echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
     exit 1
 fi
-
-# Which processor ids are on which socket is read from this node. This sets
-#   HVDTRAIN_COMPUTE_CPUS
-#   HVDTRAIN_COMM_CPUS
-#   HVDTRAIN_HOROVOD_CPUS
-#   HVDTRAIN_DATA_CPUS
-#   KMP_AFFINITY
-#   CCL_WORKER_AFFINITY
-#   HOROVOD_THREAD_AFFINITY
-#   I_MPI_PIN_DOMAIN
-core_map=$("$HVDTRAIN" cores --system marenostrum5-gpp --ranks-per-node 1 \
-    --comm-cores 4 --detect --format sh)
-eval "$core_map"
-
-# Compute threads: OpenMP and TensorFlow
-export OMP_NUM_THREADS=108
-export KMP_BLOCKTIME=1
-export TF_NUM_INTRAOP_THREADS=108
-export TF_NUM_INTEROP_THREADS=1
-export TF_ENABLE_ONEDNN_OPTS=1
-export ITEX_OMP_THREADPOOL=1
-
-# oneCCL: its threads on the communication cores, of all ranks of the node; ring
-export CCL_WORKER_COUNT=4
-export CCL_ALLREDUCE=ring
-
-# Horovod: a dead rank ends the job instead of hanging it
-export HOROVOD_CPU_OPERATIONS=CCL
-export HOROVOD_CYCLE_TIME=1
-export HOROVOD_DISABLE_GROUP_FUSION=1
-export HOROVOD_STALL_CHECK_TIME_SECONDS=60
-export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
-
-# Intel MPI: each rank on its own cores; ring allreduce
-export I_MPI_PIN=1
-export I_MPI_ADJUST_ALLREDUCE=8
 
 # Every run has a folder of its own. A restarted job has the number that it had before, and goes on
 # with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
@@ -167,6 +132,42 @@ leave() {
     exit "$status"
 }
 trap leave EXIT
+
+# Which processor ids are on which socket is read from this node. This sets
+#   HVDTRAIN_COMPUTE_CPUS
+#   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_HOROVOD_CPUS
+#   HVDTRAIN_DATA_CPUS
+#   KMP_AFFINITY
+#   CCL_WORKER_AFFINITY
+#   HOROVOD_THREAD_AFFINITY
+#   I_MPI_PIN_DOMAIN
+core_map=$("$HVDTRAIN" cores --system marenostrum5-gpp --ranks-per-node 1 \
+    --comm-cores 4 --detect --format sh)
+eval "$core_map"
+
+# Compute threads: OpenMP and TensorFlow
+export OMP_NUM_THREADS=108
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=108
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+export ITEX_OMP_THREADPOOL=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=4
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_DISABLE_GROUP_FUSION=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_ADJUST_ALLREDUCE=8
 
 # The training data is copied to every node once, into a folder that only its owner may enter. What
 # a start that lost its nodes has left on them is checked and used.

@@ -24,8 +24,9 @@
 # forecast           none: no step time is known for perlmutter-cpu
 # wall time          2-00:00:00, at most 3072 node-hours
 # data               /scratch/imagenet
-# cores of rank 0    compute 0-62; communication 63; Horovod 191; data loading with the compute threads
-# cores of rank 1    compute 64-126; communication 127; Horovod 255; data loading with the compute threads
+# program            /opt/hvdtrain/bin/hvdtrain, from where it is installed
+# cores of rank 0    compute 0-62; communication 63; Horovod 191; data loading 59-63
+# cores of rank 1    compute 64-126; communication 127; Horovod 255; data loading 123-127
 # numbering          as if socket 0 came first; the job asks the node and corrects it
 
 set -euo pipefail
@@ -50,33 +51,6 @@ if ! command -v "$HVDTRAIN" >/dev/null; then
     echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
     exit 1
 fi
-
-# Which processor ids are on which socket is read from this node. This sets
-#   HVDTRAIN_COMPUTE_CPUS
-#   HVDTRAIN_COMM_CPUS
-#   HVDTRAIN_HOROVOD_CPUS
-#   HVDTRAIN_DATA_CPUS
-#   HOROVOD_THREAD_AFFINITY
-core_map=$("$HVDTRAIN" cores --system perlmutter-cpu --ranks-per-node 2 \
-    --comm-cores 2 --detect --format sh)
-eval "$core_map"
-
-# Compute threads: OpenMP and TensorFlow (each rank sets KMP_AFFINITY to its own list of compute cores)
-export OMP_NUM_THREADS=63
-export KMP_BLOCKTIME=1
-export TF_NUM_INTRAOP_THREADS=63
-export TF_NUM_INTEROP_THREADS=1
-export TF_ENABLE_ONEDNN_OPTS=1
-
-# Horovod: a dead rank ends the job instead of hanging it
-export HOROVOD_CPU_OPERATIONS=MPI
-export HOROVOD_CYCLE_TIME=1
-export HOROVOD_DISABLE_GROUP_FUSION=1
-export HOROVOD_STALL_CHECK_TIME_SECONDS=60
-export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
-
-# MPICH: the library's own choice of algorithm
-export MPICH_MAX_THREAD_SAFETY=multiple
 
 # Every run has a folder of its own. A restarted job has the number that it had before, and goes on
 # with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
@@ -155,6 +129,33 @@ leave() {
     exit "$status"
 }
 trap leave EXIT
+
+# Which processor ids are on which socket is read from this node. This sets
+#   HVDTRAIN_COMPUTE_CPUS
+#   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_HOROVOD_CPUS
+#   HVDTRAIN_DATA_CPUS
+#   HOROVOD_THREAD_AFFINITY
+core_map=$("$HVDTRAIN" cores --system perlmutter-cpu --ranks-per-node 2 \
+    --comm-cores 2 --detect --format sh)
+eval "$core_map"
+
+# Compute threads: OpenMP and TensorFlow (each rank sets KMP_AFFINITY to its own list of compute cores)
+export OMP_NUM_THREADS=63
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=63
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=MPI
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_DISABLE_GROUP_FUSION=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# MPICH: the library's own choice of algorithm
+export MPICH_MAX_THREAD_SAFETY=multiple
 
 # The training data is copied to every node once, into a folder that only its owner may enter. What
 # a start that lost its nodes has left on them is checked and used.

@@ -22,6 +22,7 @@
 # forecast           none: the step time of stampede2-knl was fitted to resnet50-v1/224/1000/fp32, and says nothing of small/16/10/bf16
 # wall time          00:30:00, at most 2 node-hours
 # data               /scratch/imagenet
+# program            /opt/hvdtrain/bin/hvdtrain, from where it is installed
 # cores of rank 0    compute 0-63; communication 64-67; Horovod 132; data loading 133-135,200-203,268-271
 
 set -euo pipefail
@@ -51,38 +52,6 @@ if ! command -v "$HVDTRAIN" >/dev/null; then
     echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
     exit 1
 fi
-
-# The core map: one list for each rank of the node, divided by colons
-export HVDTRAIN_COMPUTE_CPUS=0-63
-export HVDTRAIN_COMM_CPUS=64-67
-export HVDTRAIN_HOROVOD_CPUS=132
-export HVDTRAIN_DATA_CPUS=133-135,200-203,268-271
-
-# Compute threads: OpenMP and TensorFlow
-export OMP_NUM_THREADS=64
-export KMP_AFFINITY='granularity=fine,proclist=[0-63],explicit'
-export KMP_BLOCKTIME=1
-export TF_NUM_INTRAOP_THREADS=64
-export TF_NUM_INTEROP_THREADS=1
-export TF_ENABLE_ONEDNN_OPTS=1
-
-# oneCCL: its threads on the communication cores, of all ranks of the node; ring
-export CCL_WORKER_COUNT=4
-export CCL_WORKER_AFFINITY=64,65,66,67
-export CCL_ALLREDUCE=ring
-
-# Horovod: a dead rank ends the job instead of hanging it
-export HOROVOD_CPU_OPERATIONS=CCL
-export HOROVOD_THREAD_AFFINITY=132
-export HOROVOD_CYCLE_TIME=1
-export HOROVOD_DISABLE_GROUP_FUSION=1
-export HOROVOD_STALL_CHECK_TIME_SECONDS=60
-export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
-
-# Intel MPI: each rank on its own cores; ring allreduce
-export I_MPI_PIN=1
-export I_MPI_PIN_DOMAIN='[f0000000000000000f0000000000000000f0000000000000000fffffffffffffffff]'
-export I_MPI_ADJUST_ALLREDUCE=8
 
 # Every run has a folder of its own. A restarted job has the number that it had before, and goes on
 # with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
@@ -161,6 +130,38 @@ leave() {
     exit "$status"
 }
 trap leave EXIT
+
+# The core map: one list for each rank of the node, divided by colons
+export HVDTRAIN_COMPUTE_CPUS=0-63
+export HVDTRAIN_COMM_CPUS=64-67
+export HVDTRAIN_HOROVOD_CPUS=132
+export HVDTRAIN_DATA_CPUS=133-135,200-203,268-271
+
+# Compute threads: OpenMP and TensorFlow
+export OMP_NUM_THREADS=64
+export KMP_AFFINITY='granularity=fine,proclist=[0-63],explicit'
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=64
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=4
+export CCL_WORKER_AFFINITY=64,65,66,67
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_THREAD_AFFINITY=132
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_DISABLE_GROUP_FUSION=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_PIN_DOMAIN='[f0000000000000000f0000000000000000f0000000000000000fffffffffffffffff]'
+export I_MPI_ADJUST_ALLREDUCE=8
 
 # The training data is copied to every node once, into a folder that only its owner may enter. What
 # a start that lost its nodes has left on them is checked and used.

@@ -21,6 +21,7 @@
 # forecast           none: no step time is known for stampede2-skx
 # wall time          04:00:00, at most 512 node-hours
 # data               /scratch/imagenet
+# program            /opt/hvdtrain/bin/hvdtrain, from where it is installed
 # cores of rank 0    compute 0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30,32,34,36,38,40,42; communication 44,46; Horovod 92; data loading 94
 # cores of rank 1    compute 1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31,33,35,37,39,41,43; communication 45,47; Horovod 93; data loading 95
 
@@ -51,38 +52,6 @@ if ! command -v "$HVDTRAIN" >/dev/null; then
     echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
     exit 1
 fi
-
-# The core map: one list for each rank of the node, divided by colons
-export HVDTRAIN_COMPUTE_CPUS=0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30,32,34,36,38,40,42:1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31,33,35,37,39,41,43
-export HVDTRAIN_COMM_CPUS=44,46:45,47
-export HVDTRAIN_HOROVOD_CPUS=92:93
-export HVDTRAIN_DATA_CPUS=94:95
-
-# Compute threads: OpenMP and TensorFlow (each rank sets KMP_AFFINITY to its own list of compute cores)
-export OMP_NUM_THREADS=22
-export KMP_BLOCKTIME=1
-export TF_NUM_INTRAOP_THREADS=22
-export TF_NUM_INTEROP_THREADS=1
-export TF_ENABLE_ONEDNN_OPTS=1
-export ITEX_OMP_THREADPOOL=1
-
-# oneCCL: its threads on the communication cores, of all ranks of the node; ring
-export CCL_WORKER_COUNT=2
-export CCL_WORKER_AFFINITY=44,46,45,47
-export CCL_ALLREDUCE=ring
-
-# Horovod: a dead rank ends the job instead of hanging it
-export HOROVOD_CPU_OPERATIONS=CCL
-export HOROVOD_THREAD_AFFINITY=92,93
-export HOROVOD_CYCLE_TIME=1
-export HOROVOD_DISABLE_GROUP_FUSION=1
-export HOROVOD_STALL_CHECK_TIME_SECONDS=60
-export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
-
-# Intel MPI: each rank on its own cores; ring allreduce
-export I_MPI_PIN=1
-export I_MPI_PIN_DOMAIN='[500000000000555555555555,a00000000000aaaaaaaaaaaa]'
-export I_MPI_ADJUST_ALLREDUCE=8
 
 # Every run has a folder of its own. A restarted job has the number that it had before, and goes on
 # with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
@@ -161,6 +130,38 @@ leave() {
     exit "$status"
 }
 trap leave EXIT
+
+# The core map: one list for each rank of the node, divided by colons
+export HVDTRAIN_COMPUTE_CPUS=0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30,32,34,36,38,40,42:1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31,33,35,37,39,41,43
+export HVDTRAIN_COMM_CPUS=44,46:45,47
+export HVDTRAIN_HOROVOD_CPUS=92:93
+export HVDTRAIN_DATA_CPUS=94:95
+
+# Compute threads: OpenMP and TensorFlow (each rank sets KMP_AFFINITY to its own list of compute cores)
+export OMP_NUM_THREADS=22
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=22
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+export ITEX_OMP_THREADPOOL=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=2
+export CCL_WORKER_AFFINITY=44,46,45,47
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_THREAD_AFFINITY=92,93
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_DISABLE_GROUP_FUSION=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_PIN_DOMAIN='[500000000000555555555555,a00000000000aaaaaaaaaaaa]'
+export I_MPI_ADJUST_ALLREDUCE=8
 
 # The training data is copied to every node once, into a folder that only its owner may enter. What
 # a start that lost its nodes has left on them is checked and used.

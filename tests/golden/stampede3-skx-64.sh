@@ -21,7 +21,8 @@
 # forecast           none: no step time is known for stampede3-skx
 # wall time          2-00:00:00, at most 3072 node-hours
 # data               the folder that HVDTRAIN_DATA names when the job starts
-# cores of rank 0    compute 0-43; communication 44-47; Horovod 44; data loading with the compute threads
+# program            /opt/hvdtrain/bin/hvdtrain, from where it is installed
+# cores of rank 0    compute 0-43; communication 44-47; Horovod 44; data loading 39,41,43-47
 
 set -euo pipefail
 
@@ -50,39 +51,6 @@ if ! command -v "$HVDTRAIN" >/dev/null; then
     echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
     exit 1
 fi
-
-# The core map: one list for each rank of the node, divided by colons
-export HVDTRAIN_COMPUTE_CPUS=0-43
-export HVDTRAIN_COMM_CPUS=44-47
-export HVDTRAIN_HOROVOD_CPUS=44
-export HVDTRAIN_DATA_CPUS=0-43
-
-# Compute threads: OpenMP and TensorFlow
-export OMP_NUM_THREADS=44
-export KMP_AFFINITY='granularity=fine,proclist=[0-43],explicit'
-export KMP_BLOCKTIME=1
-export TF_NUM_INTRAOP_THREADS=44
-export TF_NUM_INTEROP_THREADS=1
-export TF_ENABLE_ONEDNN_OPTS=1
-export ITEX_OMP_THREADPOOL=1
-
-# oneCCL: its threads on the communication cores, of all ranks of the node; ring
-export CCL_WORKER_COUNT=4
-export CCL_WORKER_AFFINITY=44,46,45,47
-export CCL_ALLREDUCE=ring
-
-# Horovod: a dead rank ends the job instead of hanging it
-export HOROVOD_CPU_OPERATIONS=CCL
-export HOROVOD_THREAD_AFFINITY=44
-export HOROVOD_CYCLE_TIME=1
-export HOROVOD_DISABLE_GROUP_FUSION=1
-export HOROVOD_STALL_CHECK_TIME_SECONDS=60
-export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
-
-# Intel MPI: each rank on its own cores; ring allreduce
-export I_MPI_PIN=1
-export I_MPI_PIN_DOMAIN='[ffffffffffff]'
-export I_MPI_ADJUST_ALLREDUCE=8
 
 # Every run has a folder of its own. A restarted job has the number that it had before, and goes on
 # with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
@@ -161,6 +129,39 @@ leave() {
     exit "$status"
 }
 trap leave EXIT
+
+# The core map: one list for each rank of the node, divided by colons
+export HVDTRAIN_COMPUTE_CPUS=0-43
+export HVDTRAIN_COMM_CPUS=44-47
+export HVDTRAIN_HOROVOD_CPUS=44
+export HVDTRAIN_DATA_CPUS=39,41,43-47
+
+# Compute threads: OpenMP and TensorFlow
+export OMP_NUM_THREADS=44
+export KMP_AFFINITY='granularity=fine,proclist=[0-43],explicit'
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=44
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+export ITEX_OMP_THREADPOOL=1
+
+# oneCCL: its threads on the communication cores, of all ranks of the node; ring
+export CCL_WORKER_COUNT=4
+export CCL_WORKER_AFFINITY=44,46,45,47
+export CCL_ALLREDUCE=ring
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=CCL
+export HOROVOD_THREAD_AFFINITY=44
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_DISABLE_GROUP_FUSION=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Intel MPI: each rank on its own cores; ring allreduce
+export I_MPI_PIN=1
+export I_MPI_PIN_DOMAIN='[ffffffffffff]'
+export I_MPI_ADJUST_ALLREDUCE=8
 
 # The training data is copied to every node once, into a folder that only its owner may enter. What
 # a start that lost its nodes has left on them is checked and used.

@@ -25,6 +25,7 @@ def forecast(minutes: float) -> Forecast:
         images_per_second=one,
         efficiency=one,
         minutes_to_train=Interval(value=minutes / 2, low=minutes / 3, high=minutes),
+        evaluation_minutes=Interval(value=0, low=0, high=0),
         node_hours=one,
     )
 
@@ -42,6 +43,15 @@ def test_the_jobs_are_enough_and_one_less_is_not(minutes: float, walltime_min: i
     useful = walltime_min - STARTUP_MIN
     assert needed * useful >= minutes * (1 - 1e-9)
     assert needed == 1 or (needed - 1) * useful <= minutes * (1 + 1e-9)
+
+
+def test_evaluations_take_their_part_of_the_jobs() -> None:
+    took = msgspec.structs.replace(
+        forecast(90), evaluation_minutes=Interval(value=5, low=2, high=15)
+    )
+    assert jobs_needed(took, STARTUP_MIN + 100) == 2
+    assert jobs_needed(took, STARTUP_MIN + 105) == 1
+    assert took.walltime_min == STARTUP_MIN + 105
 
 
 def test_a_job_that_only_starts_up_is_of_no_use() -> None:

@@ -141,7 +141,8 @@ def make_conf(system: System, munge: Path, folder: Path, port: int) -> str:
         "SelectTypeParameters=CR_Core",
         # More than a partition allows is refused at once, not left pending.
         "EnforcePartLimits=ALL",
-        # CLOUD nodes need power saving; nothing is ever resumed.
+        # CLOUD nodes need power saving; nothing is ever resumed. They are shown all the same.
+        "PrivateData=cloud",
         "SuspendProgram=/bin/true",
         "ResumeProgram=/bin/true",
         "SuspendTime=300",

@@ -73,6 +73,16 @@ class Nodes:
         _run(*enter, "mount", "-o", "remount,bind,ro", str(path))
         return lambda: _run(*enter, "umount", str(path))
 
+    def hide(self, name: str, path: Path) -> Callable[[], None]:
+        """Put an empty folder in the place of one on a node.
+
+        Returns:
+            What makes it as it was.
+        """
+        enter = ("nsenter", f"--target={self.processes[name]}", "--mount")
+        _run(*enter, "mount", "-t", "tmpfs", "tmpfs", str(path))
+        return lambda: _run(*enter, "umount", str(path))
+
     def run(self, *words: str, given: str = "", **variables: str) -> str:
         """Standard output of a command of Slurm."""
         done = subprocess.run(

@@ -11,19 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvdtrain.errors import RunError
-from hvdtrain.slurm import client
+from hvdtrain.slurm import client, control
 from hvdtrain.slurm.client import (
     Accepted,
-    SlurmError,
-    SlurmMissingError,
     SlurmRefusedError,
-    cancel_jobs,
     find_jobs,
     own_jobs,
-    requeue_job,
     script_environ,
     submit_script,
 )
+from hvdtrain.slurm.command import SlurmError, SlurmMissingError
+from hvdtrain.slurm.control import cancel_jobs, requeue_job
 from tests.slurm.fake import FakeSlurm, make_fake_slurm, queue_line
 
 
@@ -58,7 +56,8 @@ def test_a_missing_command_is_said(slurm: FakeSlurm, program: str) -> None:
 def test_a_slow_command_is_not_waited_for(
     slurm: FakeSlurm, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.2)
+    for module in (client, control):
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.2)
     slurm.answer(program, action="exec /bin/sleep 60")
     with pytest.raises(SlurmError, match=f"{program} did not answer within 0.2 s"):
         ASK[program]()

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hvdtrain.cli.defaults import PAPERS_SYSTEM
 from hvdtrain.commands.render_job import command
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import convert, decode_toml
@@ -118,7 +119,7 @@ def render(request: JobRequest, system: System) -> str | None:
 def check_job(raw: object) -> None:
     try:
         request = convert(raw, JobRequest, "job.toml")
-        system = load_system(request.system)
+        system = load_system(request.system or PAPERS_SYSTEM)
     except InputError:
         return
     script = render(request, system)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from hvdtrain.cli.defaults import PAPERS_SYSTEM
 from hvdtrain.errors import InputError
 from hvdtrain.files.decode import convert
 from hvdtrain.plan.job.job_plan import ScriptOrigin, make_job
@@ -65,6 +66,7 @@ def test_hostile_paths_reach_the_ranks_as_they_are(
         data, staging, program = folders(root, path)
         request = JobRequest(
             nodes=2,
+            account="me",
             data=str(data),
             results=f"results{results}",
             set_directives={"comment": note},
@@ -104,7 +106,7 @@ def test_hostile_names_are_refused(field: str, hostile: str) -> None:
     fields: dict[str, Any] = {"nodes": 2, field: hostile}
     request = JobRequest(**fields)
     try:
-        system = load_system(request.system)
+        system = load_system(request.system or PAPERS_SYSTEM)
         plan = make_job(request, system, ScriptOrigin(command="c", hvdtrain="h"))
         script = render_script(plan)
     except InputError:

@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from hvdtrain.resources import resource_folder
+from hvdtrain.runs.preflight import SlowNode
+from tests.samples import sample_preflight
 from tests.slurm.cluster import Cluster, slurm_environ
 
 pytestmark = pytest.mark.slurm
@@ -133,13 +136,38 @@ def test_jobs_of_others_are_never_touched(site: Site) -> None:
 
 
 @KNL
+def test_a_run_is_submitted_again_without_the_nodes_that_were_slow(site: Site) -> None:
+    first = site.hvdtrain("submit", "--nodes", "64", *DATA, "--set", "exclude=n1").strip()
+    (run,) = site.runs
+    refused = site.try_run(sys.executable, "-m", "hvdtrain", "resume", run)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"{first} is pending" in refused.stderr
+    second = site.hvdtrain("resume", run, "--after", run, "--walltime", "1:00:00").strip()
+    shown = site.show(second)
+    assert (shown["TimeLimit"], shown["ExcNodeList"]) == ("01:00:00", "n1")
+    assert shown["Dependency"] == f"afterany:{first}(unfulfilled)"
+    folder = site.work / "results" / run
+    slow = (SlowNode(host="n7", what="memory", ratio=1.5),)
+    report = sample_preflight(hosts=("n1", "n7"), slow=slow, exclude="--exclude=n7")
+    (folder / "preflight.json").write_bytes(msgspec.json.encode(report))
+    site.environ |= {"SLURM_JOB_ID": first, "SLURM_JOB_PARTITION": shown["Partition"]}
+    site.hvdtrain("attempt", "refused", "--run-id", run)
+    assert site.show(second)["ExcNodeList"] == "n1,n7"
+    assert site.status()[run]["state"] == "pending"
+    site.hvdtrain("cancel", run)
+    assert site.show(second)["JobState"] == "CANCELLED"
+
+
+@KNL
 def test_table_5_is_submitted_row_by_row(site: Site) -> None:
-    lines = site.hvdtrain("sweep", str(SWEEPS / "table-05.toml"), *DATA).splitlines()
-    assert len(lines) == 10
-    nodes = [site.nodes(line.split()[1]) for line in lines]
-    assert nodes == [256, 256, 512, 512, 512, 512, 768, 1024, 1024, 1536]
-    assert {status["state"] for status in site.status().values()} == {"pending"}
-    site.hvdtrain("cancel", "--all", "--yes")
+    # Of a user's jobs the partition `large` takes five at a time.
+    nodes = [256, 256, 512, 512, 512, 512, 768, 1024, 1024, 1536]
+    for expected in (nodes[:7], nodes[7:]):
+        lines = site.hvdtrain("sweep", str(SWEEPS / "table-05.toml"), *DATA).splitlines()
+        assert [site.nodes(line.split()[1]) for line in lines] == expected
+        assert "pending" in {status["state"] for status in site.status().values()}
+        site.hvdtrain("cancel", "--all", "--yes")
+    assert len(site.status()) == len(nodes)
     assert {status["state"] for status in site.status().values()} == {"cancelled"}
 
 

@@ -83,7 +83,8 @@ def test_every_script_is_one_that_slurm_and_the_site_can_take(
     assert any(line.startswith("#SBATCH --job-name=") for line in lines)
     # Slurm does not expand variables in a directive.
     assert not [line for line in lines if line.startswith("#SBATCH") and "$" in line]
-    assert not re.search(r"--mem\b", script)
+    # Only where the site wants it, for whole nodes.
+    assert ("--mem" in script) == (system == "lumi-c")
     assert ("/dev/shm" in script) == (data != "synthetic")
     assert ("HVDTRAIN_DATA:?" in script) == (data is None)
     subprocess.run(["bash", "-n"], input=script, text=True, check=True, capture_output=True)
@@ -117,7 +118,9 @@ def test_where_only_cores_count_job_and_steps_count_alike(threads_per_core: int)
     node = msgspec.structs.replace(system.node, threads_per_core=threads_per_core)
     system = msgspec.structs.replace(system, node=node)
     origin = ScriptOrigin(command="c", hvdtrain="h")
-    script = render_script(make_job(JobRequest(nodes=4, walltime="60"), system, origin))
+    script = render_script(
+        make_job(JobRequest(nodes=4, walltime="60", account="me"), system, origin)
+    )
     assert "#SBATCH --cpus-per-task=64\n#SBATCH --hint=nomultithread\n" in script
     assert (
         "srun --nodes=4 --ntasks=8 --ntasks-per-node=2 --cpus-per-task=64 --threads-per" in script
@@ -135,6 +138,35 @@ def test_users_of_their_own_systems_find_them_in_the_job() -> None:
     origin = ScriptOrigin(command="c", hvdtrain="h", systems_folder="/home/me/my systems")
     script = render_script(make_job(asked, load_system("stampede2-knl"), origin))
     assert "export HVDTRAIN_SYSTEMS='/home/me/my systems'\n" in script
+
+
+def test_modules_and_variables_come_as_the_site_needs_them() -> None:
+    plan = plan_of()
+    slurm = msgspec.structs.replace(
+        plan.slurm,
+        module_purge=True,
+        module_folders=("/apps/a folder", "/apps/b"),
+        modules=("one/1", "two"),
+        environment={"I_MPI_PMI_LIBRARY": "/usr/lib64/lib'pmi2'.so", "LINE": "$HOME `x`"},
+    )
+    script = render_script(msgspec.structs.replace(plan, slurm=slurm))
+    begin, end = script.index("set +u\n"), script.index("HVDTRAIN=${HVDTRAIN")
+    site = script[begin:end] + '\nprintf "%s\\n" "$I_MPI_PMI_LIBRARY" "$LINE"'
+    module = 'module() { printf "<%s>" "$@"; echo; }\n'
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", module + site],
+        check=True,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.stdout.splitlines() == [
+        "<purge>",
+        "<use></apps/a folder></apps/b>",
+        "<load><one/1><two>",
+        "/usr/lib64/lib'pmi2'.so",
+        "$HOME `x`",
+    ]
 
 
 def test_the_ranks_get_what_the_plan_decided() -> None:

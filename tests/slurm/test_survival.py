@@ -45,6 +45,24 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 
+# `hvdtrain WORDS...`: rank 1 stops itself, once in a preflight and once in a training.
+HANGING = """#!{python}
+import os, signal
+from pathlib import Path
+from hvdtrain.cli.main import main
+from hvdtrain.train.health.watchdog import Watchdog
+usual = Watchdog._send
+def send(self, beat):
+    usual(self, beat)
+    marker = Path({markers!r}, beat.doing.replace(" ", "-"))
+    hangs = beat.doing in ("the allreduce", "the update of step {step}")
+    if hangs and os.environ.get("PMI_RANK") == "1" and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+Watchdog._send = send
+main()
+"""
+
 
 @pytest.fixture(scope="module")
 def nodes(nodes: Nodes) -> Nodes:
@@ -187,6 +205,16 @@ def crashing(submit: Submitter, tmp_path_factory: pytest.TempPathFactory) -> dic
     }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def hanging(submit: Submitter, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """A job of which a rank hangs twice. It mostly waits, too."""
+    folder = tmp_path_factory.mktemp("hanging")
+    program = folder / "hvdtrain"
+    program.write_text(HANGING.format(python=sys.executable, markers=str(folder), step=MIDDLE + 1))
+    program.chmod(0o755)
+    return submit("hanging", program=program, preflight=True, deadline=20.0, hang_minutes=0.5)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(submit: Submitter) -> Job:
     job = submit("undisturbed", preflight=True)
@@ -310,6 +338,18 @@ def test_a_rank_that_dies_takes_the_job_down_which_goes_on(
     os.kill(job.rank(1), signal.SIGKILL)
     job.nodes.wait_for("the end", lambda: not Path(f"/proc/{first}").exists(), job.number, 60)
     assert_goes_on(job, undisturbed)
+
+
+def test_a_rank_that_hangs_is_named_and_the_job_goes_on(hanging: Job, undisturbed: Job) -> None:
+    shown = hanging.nodes.wait_for_end(hanging.number)
+    assert (shown["JobState"], shown["Restarts"]) == ("COMPLETED", "2"), hanging.output
+    assert_same(hanging, undisturbed)
+    for late, doing in (
+        ("the preflight did not end within 20 s", "the allreduce"),
+        ("the run has not come further for 2[0-9] s", f"the update of step {MIDDLE + 1}"),
+    ):
+        named = rf"{late}: rank 1 on n2 \(stopped by a signal\): {doing}"
+        assert len(re.findall(named, hanging.output)) == 1, hanging.output
 
 
 def test_a_job_that_is_cancelled_keeps_its_place_and_does_not_come_back(

@@ -117,6 +117,14 @@ class RunPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             or end in self.schedule.snapshots
         )
 
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the run: after epochs, and at snapshots within one."""
+        epochs = range(self.first_epoch + 1, self.epochs_ended(self.total_steps) + 1)
+        ends = {self.epoch_end(epoch) for epoch in epochs if self.is_evaluated(epoch)}
+        begin, end = self.first_step, self.total_steps
+        return len(ends.union(step for step in self.schedule.snapshots if begin < step <= end))
+
     def epochs_ended(self, step: int) -> int:
         """Epochs that have ended after so many updates: the most whose `epoch_end` is reached."""
         return ((2 * step + 1) * self.global_batch - 1) // (2 * self.epoch_images)

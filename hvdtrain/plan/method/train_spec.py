@@ -109,6 +109,13 @@ class TrainSpec(RunOptions, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         IMAGENET_TRAIN_IMAGES
     )
     seed: Annotated[Seed, Meta(description="Of weights, data order and augmentation.")] = 0
+    allow_change: Annotated[
+        bool,
+        Meta(
+            description="Whether a run goes on though the recipe, the data, the batch or the "
+            "number of ranks changed."
+        ),
+    ] = False
 
     def model_for(self, classes: int) -> ModelSpec:
         """The model, for data of so many classes.

@@ -61,7 +61,9 @@ def sort_threads(planned: RankCores, masks: ThreadMasks) -> Use:
     compute, data = frozenset(planned.compute), frozenset(planned.data)
     communication = {*planned.comm, planned.horovod}
     computing = [cpus for cpus in sets if cpus <= compute]
-    loading = [cpus for cpus in sets if cpus <= data and not cpus <= {*compute, *communication}]
+    loading = [
+        cpus for cpus in sets if cpus <= data and not cpus <= compute and not cpus <= communication
+    ]
     others = [cpus for cpus in sets if cpus not in computing and cpus not in loading]
     horovod = [parse_cpu_list(text) for text in masks.horovod]
     return Use(

@@ -95,6 +95,7 @@ class Guard:
         self._limit = math.inf
         self._passed = 0.0
         self._joins = False
+        self._join_seconds = math.inf
         self._has_answered = False
         self._looked = time.monotonic()
         self._rest = b""
@@ -105,8 +106,7 @@ class Guard:
             self._listen(min(self._check_seconds, max(0.0, self._limit - self._passed)))
             self._answer()
             if self._joins and self._start.are_all_ready():
-                self._joins, self._passed = False, 0.0
-                self._limit = self._beat.join_seconds
+                self._all_are_ready()
             if self._passed >= self._limit and self._hangs():
                 self._end_all()
 
@@ -144,17 +144,24 @@ class Guard:
         return bool(lines)
 
     def _hear(self, beat: Beat) -> None:
-        self._beat = beat
+        before, self._beat = self._beat, beat
         if self._has_answered:
             self._has_answered = False
             self._hang.take_back()
-        self._joins = beat.start == "join"
+        if self._joins and not beat.start:
+            # They have joined before this process has looked whether all are ready.
+            self._all_are_ready()
         if beat.seconds is not None:
             self._limit, self._passed = beat.seconds, 0.0
         if beat.start == "load":
             self._start.leave(self._note())
-        elif beat.start == "join":
+        elif beat.start == "join" and before.start != "join":
+            self._joins, self._join_seconds = True, beat.join_seconds
             self._start.be_ready()
+
+    def _all_are_ready(self) -> None:
+        """The limit of what comes now counts from here."""
+        self._joins, self._limit, self._passed = False, self._join_seconds, 0.0
 
     def _note(self) -> Note:
         beat, state = self._beat, _STATES.get(_read_state(self._process), "")

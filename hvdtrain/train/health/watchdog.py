@@ -90,6 +90,7 @@ class Watchdog:
             self._hosts[rank * HOST_BYTES : (rank + 1) * HOST_BYTES] = name
         if self._is_first:
             self._notes.remove()
+        self._beat = Beat(doing=self._beat.doing, count=self._beat.count)
 
     def watch(self, doing: str, factor: float = 1.0, *, alone: bool = False) -> None:
         """The rank begins something, all ranks in the same order.
@@ -111,7 +112,14 @@ class Watchdog:
 
     def go_on(self, doing: str) -> None:
         """The rank begins something within the limit that it has."""
-        self._send(Beat(doing=doing, count=self._beat.count + 1))
+        before = self._beat
+        self._send(
+            Beat(
+                doing=doing,
+                count=before.count + 1,
+                start=before.start,
+            )
+        )
 
     def rest(self) -> None:
         """There is nothing to watch any more."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from hvdtrain.installation.commit import read_git_commit
 from hvdtrain.plan.machine.core_map import RankCores
 from hvdtrain.runs.record import Versions
 from hvdtrain.train.health.watchdog import Watchdog
 from hvdtrain.train.process.pinning import thread_ids
-from hvdtrain.train.process.provenance import read_git_commit, read_versions
+from hvdtrain.train.process.provenance import read_versions
 from hvdtrain.train.process.rank_environment import Launch
 from hvdtrain.train.process.world import (
     World,

@@ -1,10 +1,8 @@
-"""What ran: versions of the stack, and the commit of the source tree."""
+"""What ran: versions of the stack."""
 
 from __future__ import annotations
 
 import platform
-import subprocess
-from pathlib import Path
 
 import horovod
 import keras
@@ -32,22 +30,3 @@ def read_versions(mpi: str, itex: str | None) -> Versions:
         mpi=mpi,
         itex=itex,
     )
-
-
-def read_git_commit() -> str | None:
-    """The commit of the checkout that this package runs from; None when it is installed."""
-    tree = Path(hvdtrain.__file__).resolve().parent.parent
-    if not (tree / ".git").exists():
-        return None
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(tree), "rev-parse", "--verify", "--quiet", "HEAD"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None

@@ -44,6 +44,15 @@ TOPOLOGIES = [
 ]
 
 
+def test_loaders_that_may_run_beside_both_are_neither() -> None:
+    topology = make_topology(load_system("marenostrum4").node)
+    (cores,) = make_core_map(topology, 1, 4).ranks
+    use = sort_threads(cores, followed(cores, uses_ccl=True))
+    assert use.compute == set(cores.compute)
+    assert use.communication == set(cores.comm)
+    assert use.data == set(cores.data)
+
+
 @given(st.sampled_from(TOPOLOGIES), st.sampled_from([1, 2]), st.sampled_from([0, 2, 4]))
 def test_a_plan_that_was_followed_passes(topology: Topology, ranks: int, comm_cores: int) -> None:
     comm_cores = comm_cores if len(topology.cores) > 4 else 0

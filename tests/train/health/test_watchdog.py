@@ -19,6 +19,8 @@ from pathlib import Path
 from hvdtrain.train.health import guard
 from hvdtrain.train.health.guard import Duty
 from hvdtrain.train.health.watchdog import start_watchdog
+# Under nohup it is ignored, and so it is by what that starts.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 guard._CHECK_SECONDS = 0.2
 rank, ranks, folder, seconds = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
 def tell(text):
@@ -122,6 +124,19 @@ def test_the_time_of_all_counts_from_the_last(tmp_path: Path) -> None:
     assert "did not start within 2 s: all 2 ranks are at the same point: starting MPI" in said(
         tmp_path
     )
+
+
+def test_ranks_that_join_at_once_have_the_limit_of_all(tmp_path: Path) -> None:
+    """Before their watchdogs have looked whether all are ready, every 2 s."""
+    code = (
+        "dog.load(60)\ndog.join(60, 3)\ndog.go_on('starting Horovod')\ndog.joined(hosts)\n"
+        f"dog.go_on('the sums')\nif rank == 1: {STOP}time.sleep(120)\n"
+    )
+    begin = time.monotonic()
+    codes, text = finish(start(code, tmp_path, 60, ranks=3))
+    assert time.monotonic() - begin < 20
+    assert 0 not in codes, text
+    assert "rank 1 on n1 (stopped by a signal): the sums" in said(tmp_path)
 
 
 def test_a_rank_that_never_comes_is_named_with_its_host(tmp_path: Path) -> None:

@@ -1,0 +1,203 @@
+#!/bin/bash
+#SBATCH --job-name=hvdtrain-barnard-64n-b2048
+#SBATCH --nodes=64
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=208
+#SBATCH --time=7-00:00:00
+#SBATCH --partition=barnard
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@600
+#SBATCH --exclusive
+
+# ResNet-50, made by hvdtrain 0.1.0:
+#   hvdtrain render-job --system barnard --nodes 64 --data /scratch/imagenet --hvdtrain /opt/hvdtrain/bin/hvdtrain
+#
+# system             Barnard (ZIH, TU Dresden): Sapphire Rapids, with AMX
+# partition          barnard (1-630 nodes, 7-00:00:00), the first that the job fits into
+# global batch       64 nodes x 1 rank x 32 images = 2048
+# recipe             linear-90: 90 epochs: 5 of warm-up, then a straight line to 0
+# updates            56301: 90 epochs of 625.57
+# peak learning rate 0.8
+# forecast           none: no step time is known for barnard
+# wall time          7-00:00:00, at most 10752 node-hours
+# data               /scratch/imagenet
+# program            /opt/hvdtrain/bin/hvdtrain, from where it is installed
+# cores of rank 0    compute 0-49,52-101; communication 50-51,102-103; Horovod 154; data loading 155,206-207
+# numbering          as if socket 0 came first; the job asks the node and corrects it
+
+set -euo pipefail
+
+# A job that is submitted from inside another one gets the variables of that one, and Slurm sets anew
+# only those that it has a value for. The rest would mislead the steps of this job. Without a
+# SLURM_MEM_PER_... of its own a step has the memory of the job.
+unset ${!SLURM_CPU_BIND*} ${!SLURM_MEM_PER_*} ${!SLURM_SRUN_*} ${!SLURM_STEP*} ${!SRUN_*} \
+    ${!PMI_*} ${!PMI2_*} ${!PMIX_SERVER_*} PMIX_NAMESPACE PMIX_RANK \
+    SLURM_LAUNCH_NODE_IPADDR SLURM_DISTRIBUTION SLURM_EXPORT_ENV SLURM_HINT SLURM_THREADS_PER_CORE
+if [ "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" != "$SLURM_JOB_ID" ] &&
+    array=$(env -u SLURM_CLUSTERS squeue --noheader --jobs="$SLURM_JOB_ID" --format=%F) &&
+    [ "$array" != "$SLURM_ARRAY_JOB_ID" ]; then
+    unset ${!SLURM_ARRAY_*}
+fi
+# The last task of an array has the number of the whole array as its SLURM_JOB_ID.
+job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
+
+# The program: this installation, unless HVDTRAIN names another one.
+HVDTRAIN=${HVDTRAIN:-/opt/hvdtrain/bin/hvdtrain}
+if ! command -v "$HVDTRAIN" >/dev/null; then
+    echo "$0: there is no program $HVDTRAIN on $HOSTNAME; set HVDTRAIN" >&2
+    exit 1
+fi
+
+# Every run has a folder of its own. A restarted job has the number that it had before, and goes on
+# with its run from the last checkpoint; another job does when HVDTRAIN_RUN_ID names the run.
+results=results
+run_id=hvdtrain-barnard-64n-b2048-$job
+run_id=${HVDTRAIN_RUN_ID:-$run_id}
+mkdir -p -- "$results/$run_id"
+
+# While this file is there, the job stops: what prepares the training is ended, and the ranks of the
+# training stop after their step, write a checkpoint and end with status 85. It is a file, because
+# not every launcher passes a signal on.
+stop=$results/$run_id/.stop
+rm -f -- "$stop"
+
+# Waits for a process in the background: a signal ends the wait, not the process.
+wait_for() {
+    while kill -0 "$1" 2>/dev/null; do
+        wait "$1" || true
+    done
+    wait "$1"
+}
+
+# Stops the job, at once before the training.
+step=
+halt() {
+    touch -- "$stop" || true
+    if [ "$step" ]; then
+        kill -- "-$step" "$step" 2>/dev/null || true
+    fi
+}
+
+# Runs what comes before the training, in a session of its own, so that all of it can be ended.
+prepare() {
+    setsid "$@" &
+    step=$!
+    [ ! -e "$stop" ] || halt
+    wait_for "$step" && status=0 || status=$?
+    step=
+    [ ! -e "$stop" ] || exit 85
+    return "$status"
+}
+
+# Before the time limit Slurm sends USR1 to this shell. TERM comes when the job is cancelled, and
+# when its time is up; then it may still go back into the queue.
+cancelled=
+late=
+terminate() {
+    halt
+    reason=$(env -u SLURM_CLUSTERS squeue --noheader --jobs="$job" --format=%r 2>/dev/null) || true
+    if [ "$reason" = TimeLimit ]; then
+        late=yes
+    else
+        cancelled=yes
+    fi
+}
+trap halt USR1
+trap terminate TERM
+
+# This ends a job that was started again three times and did not come further.
+"$HVDTRAIN" attempt begin --results "$results" --run-id "$run_id"
+
+# However the job ends, it leaves no data on the nodes: another start may be on other ones.
+leave() {
+    status=$?
+    [ -z "$step" ] || kill -- "-$step" 2>/dev/null || true
+    if [ "${staged:-}" ] && [ -z "${late:-}" ]; then
+        remove_data
+    fi
+    # Ranks that were stopped, died or hung are started again: the job goes back into the queue,
+    # unless it was cancelled, has ended, or would fail in the same way.
+    if [ "$status" != 0 ] && [ -z "$cancelled" ] &&
+        { [ "${ranks:-}" ] || [ -e "$stop" ] || [ -e "$results/$run_id/.hang" ]; }; then
+        "$HVDTRAIN" attempt end --requeue \
+            --results "$results" --run-id "$run_id" || true
+    fi
+    exit "$status"
+}
+trap leave EXIT
+
+# Which processor ids are on which socket is read from this node. This sets
+#   HVDTRAIN_COMPUTE_CPUS
+#   HVDTRAIN_COMM_CPUS
+#   HVDTRAIN_HOROVOD_CPUS
+#   HVDTRAIN_DATA_CPUS
+#   KMP_AFFINITY
+#   HOROVOD_THREAD_AFFINITY
+core_map=$("$HVDTRAIN" cores --system barnard --ranks-per-node 1 \
+    --comm-cores 4 --detect --format sh)
+eval "$core_map"
+
+# Compute threads: OpenMP and TensorFlow
+export OMP_NUM_THREADS=100
+export KMP_BLOCKTIME=1
+export TF_NUM_INTRAOP_THREADS=100
+export TF_NUM_INTEROP_THREADS=1
+export TF_ENABLE_ONEDNN_OPTS=1
+export ITEX_OMP_THREADPOOL=1
+
+# Horovod: a dead rank ends the job instead of hanging it
+export HOROVOD_CPU_OPERATIONS=MPI
+export HOROVOD_CYCLE_TIME=1
+export HOROVOD_DISABLE_GROUP_FUSION=1
+export HOROVOD_STALL_CHECK_TIME_SECONDS=60
+export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=300
+
+# Open MPI: no binding, the ranks pin themselves; ring allreduce
+export OMPI_MCA_hwloc_base_binding_policy=none
+export OMPI_MCA_coll_tuned_use_dynamic_rules=1
+export OMPI_MCA_coll_tuned_allreduce_algorithm=4
+
+# The training data is copied to every node once, into a folder that only its owner may enter. What
+# a start that lost its nodes has left on them is checked and used.
+data_source=/scratch/imagenet
+staged=/dev/shm/hvdtrain-$UID-$run_id
+data=$staged/data
+remove_data() {
+    timeout --kill-after=10 120 srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 \
+        "$HVDTRAIN" stage remove -- "$staged" ||
+        echo "$0: $staged may be left on some nodes" >&2
+}
+# This ends when the last node has its copy, and fails when one has none.
+prepare srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 \
+    "$HVDTRAIN" stage copy --same-as "$results/$run_id/.data-sha256" -- "$data_source" "$staged"
+
+# The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
+# job here and names the nodes that the next job had better leave out. Ranks that hang are no fault.
+prepare srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpus-per-task=208 --cpu-bind=none --kill-on-bad-exit=1 \
+    "$HVDTRAIN" preflight \
+    --system barnard \
+    --nodes 64 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id"
+
+# The ranks, in the background, so that this shell can take signals while it waits. The exit status
+# of the job is theirs.
+[ ! -e "$stop" ] || exit 85
+srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --cpus-per-task=208 --cpu-bind=none --kill-on-bad-exit=1 \
+    "$HVDTRAIN" train \
+    --system barnard \
+    --nodes 64 \
+    --ranks-per-node 1 \
+    --rank-batch 32 \
+    --recipe linear-90 \
+    --data "$data" \
+    --results "$results" \
+    --run-id "$run_id" &
+ranks=$!
+wait_for "$ranks"
