@@ -77,7 +77,7 @@ def test_a_run_from_submission_to_cancellation(site: Site) -> None:
     job = site.hvdtrain("submit", "--nodes", "256", *DATA).strip()
     (run,) = site.runs
     held = site.show(job)
-    assert (held["JobState"], held["TimeLimit"], site.nodes(job)) == ("PENDING", "02:40:00", 256)
+    assert (held["JobState"], held["TimeLimit"], site.nodes(job)) == ("PENDING", "02:42:00", 256)
     script = (site.work / "results" / run / "job.sh").read_text()
     assert f"#SBATCH --time={held['TimeLimit']}\n" in script
     kept = site.try_run("scontrol", "write", "batch_script", job, "-").stdout
