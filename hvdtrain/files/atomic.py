@@ -68,9 +68,14 @@ def create_file(path: Path, content: bytes, then: str = "") -> bool:
             os.link(file.name, path)
         except FileExistsError:
             return False
+        except FileNotFoundError:
+            # Who has the place may have removed what lies beside it; else the folder is gone.
+            if not os.path.lexists(path):
+                raise
+            return False
         try:
             # Before the folder is on the disk: who is killed now leaves one name, not two.
-            os.unlink(file.name)
+            Path(file.name).unlink(missing_ok=True)
             _sync_folder(path.parent)
         except OSError:
             # Who is told that it failed starts again, and must find the place empty.

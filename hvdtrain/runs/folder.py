@@ -148,7 +148,7 @@ class RunFolder:
         Raises:
             RunError: The folder cannot be written to.
         """
-        for name in (PLAN_FILE, METRICS_FILE, RECORD_FILE, WEIGHTS_FILE):
+        for name in (PLAN_FILE, METRICS_FILE, RECORD_FILE, WEIGHTS_FILE, PREFLIGHT_FILE):
             remove_leftovers(self.path, name)
         record = self.path / RECORD_FILE
         if record.exists():

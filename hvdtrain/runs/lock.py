@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 
 from hvdtrain.errors import InputError
-from hvdtrain.files.atomic import create_file, run_errors
+from hvdtrain.files.atomic import create_file, remove_leftovers, run_errors
 from hvdtrain.runs.job_identity import read_job_identity
 from hvdtrain.runs.names import OWNER_FILE
 
@@ -113,7 +113,10 @@ def take_lock(folder: Path) -> RunLock:
         except FileExistsError:
             allowed = f"a name that {folder.parent} does not hold yet"
             raise InputError("--run-id", folder.name, allowed) from None
-        return RunLock(path, _take(path, this_process(os.environ)))
+        lock = RunLock(path, _take(path, this_process(os.environ)))
+    # Another process that is just trying finds the place taken, with or without its own file.
+    remove_leftovers(folder, OWNER_FILE.removeprefix("."))
+    return lock
 
 
 def this_process(environ: Mapping[str, str]) -> Owner:

@@ -276,6 +276,28 @@ def test_a_name_that_does_not_come_to_the_disk_is_taken_back(
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_file_that_another_removes_before_it_has_its_name_takes_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    usual = os.link
+
+    def link(source: str, target: Path) -> None:
+        os.unlink(source)
+        if taken:
+            target.write_text("another's")
+        usual(source, target)
+
+    monkeypatch.setattr(os, "link", link)
+    if taken:
+        assert not create_file(tmp_path / "a", b"1")
+        assert (tmp_path / "a").read_text() == "another's"
+    else:
+        with pytest.raises(RunError, match="a cannot be written: No such file"):
+            create_file(tmp_path / "a", b"1")
+    assert names(tmp_path) == ["a"] * taken
+
+
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     for name in (
         ".plan.json.0a1b2c3d.partial",

@@ -94,6 +94,14 @@ def test_comes_and_goes_without_a_trace(tmp_path: Path) -> None:
         assert list((tmp_path / "runs" / "run").iterdir()) == []
 
 
+def test_what_a_process_left_that_was_killed_while_it_asked_is_removed(tmp_path: Path) -> None:
+    for name in (".owner.0a1b2c3d.partial", ".plan.json.0a1b2c3d.partial"):
+        (tmp_path / name).touch()
+    taken = take_lock(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [OWNER_FILE, ".plan.json.0a1b2c3d.partial"]
+    taken.release()
+
+
 def test_a_live_process_keeps_others_out_and_a_dead_one_does_not(
     start: Start, tmp_path: Path
 ) -> None:
