@@ -38,7 +38,7 @@ def broadcast_data(source: Source, path: Path, tell: Tell) -> int:
     Raises:
         RunError: sbcast is missing, or failed.
     """
-    large = [file for file in source.list_files() if file.size_bytes >= SMALLEST_BYTES]
+    large = [file for file in source.files if file.size_bytes >= SMALLEST_BYTES]
     done, total = 0, sum(file.size_bytes for file in large)
     with tempfile.NamedTemporaryFile(prefix="hvdtrain-") as journal:
         for file in large:

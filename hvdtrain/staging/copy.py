@@ -61,7 +61,7 @@ def copy_data(source: Source, path: Path, *, threads: int, first: float, tell: T
     Raises:
         RunError: A file cannot be read or written, changes meanwhile, or there is no room.
     """
-    files = source.list_files()
+    files = source.files
     with open_private(path, create=True) as root:
         assert root is not None
         progress = _Progress(tell, _total(files))
@@ -83,7 +83,7 @@ def verify_data(source: Source, path: Path, *, threads: int) -> Staged:
     Raises:
         RunError: It does not; the message names some of the files.
     """
-    files = source.list_files()
+    files = source.files
     with open_private(path) as root:
         if root is None:
             raise RunError(f"there is no {path}", f"hvdtrain stage copy {source.folder} {path}")
@@ -105,7 +105,7 @@ def open_data(source: Source, path: Path) -> None:
     Raises:
         RunError: The folder cannot be used, or there is no room.
     """
-    files = source.list_files()
+    files = source.files
     with open_private(path, create=True) as root:
         assert root is not None
         _remove_others(root / DATA, set())
@@ -229,6 +229,8 @@ def _copy_file(source: Path, target: Path, file: DataFile) -> str:
                 _write_all(writer.fileno(), chunk)
             changed = os.fstat(reader.fileno()).st_mtime_ns != file.mtime_ns
         sha256 = _read_sha256(target)
+    except FileNotFoundError:
+        raise RunError(f"{str(source)!r} is not there any more", "start again") from None
     except OSError as error:
         raise RunError(f"{str(source)!r} cannot be copied: {error.strerror}") from None
     if changed or size_bytes != file.size_bytes:

@@ -1,4 +1,4 @@
-"""The files of the training data that are copied."""
+"""The files of the training data that are copied: looked for once, by one node for all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from hvdtrain.errors import RunError
+from hvdtrain.files.atomic import replace_file
+from hvdtrain.files.decode import load_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +34,49 @@ class Source:
 
     Attributes:
         folder: The training data.
-        names: The files that a training reads, by their paths below the folder.
+        files: The files that a training reads, sorted by name.
     """
 
     folder: Path
-    names: Iterable[str]
+    files: tuple[DataFile, ...]
 
-    def list_files(self) -> list[DataFile]:
-        """The files with their sizes and times, sorted by name. Links are followed.
 
-        Raises:
-            RunError: A file is not there any more, or cannot be reached.
-        """
-        files = []
-        for name in sorted(self.names):
-            try:
-                found = (self.folder / name).stat()
-            except OSError as error:
-                raise RunError(
-                    f"the training data {str(self.folder / name)!r} cannot be read: "
-                    f"{error.strerror}",
-                    "give --data a folder that every node can read",
-                ) from None
-            files.append(DataFile(name, found.st_size, found.st_mtime_ns))
-        return files
+def look_through(folder: Path, names: Iterable[str]) -> Source:
+    """Files of a folder, with their sizes and times. Links are followed.
+
+    Args:
+        folder: The training data.
+        names: The files that a training reads, by their paths below the folder.
+
+    Raises:
+        RunError: A file is not there any more, or cannot be reached.
+    """
+    files = []
+    for name in sorted(names):
+        try:
+            found = (folder / name).stat()
+        except OSError as error:
+            raise RunError(
+                f"the training data {str(folder / name)!r} cannot be read: {error.strerror}",
+                "give --data a folder that every node can read",
+            ) from None
+        files.append(DataFile(name, found.st_size, found.st_mtime_ns))
+    return Source(folder, tuple(files))
+
+
+def write_list(file: Path, source: Source) -> None:
+    """Leave what a source holds in a file, in place of an earlier one.
+
+    Raises:
+        RunError: It cannot be written.
+    """
+    replace_file(file, msgspec.json.encode(source.files))
+
+
+def read_list(file: Path, folder: Path) -> Source:
+    """What a folder held when `write_list` left it in a file.
+
+    Raises:
+        InputError: The file cannot be read, or is none of those.
+    """
+    return Source(folder, load_json(file, tuple[DataFile, ...]))

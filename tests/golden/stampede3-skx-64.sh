@@ -173,9 +173,13 @@ remove_data() {
         "$HVDTRAIN" stage remove -- "$staged" ||
         echo "$0: $staged may be left on some nodes" >&2
 }
+# One node looks through the data for all of them.
+data_files=$results/$run_id/.data-files
+prepare "$HVDTRAIN" stage list -- "$data_source" "$data_files"
 # This ends when the last node has its copy, and fails when one has none.
 prepare ibrun \
-    "$HVDTRAIN" stage copy --same-as "$results/$run_id/.data-sha256" -- "$data_source" "$staged"
+    "$HVDTRAIN" stage copy --list "$data_files" --same-as "$results/$run_id/.data-sha256" \
+    -- "$data_source" "$staged"
 
 # The ranks check each other, their cores and their nodes, in less than a minute. A fault ends the
 # job here and names the nodes that the next job had better leave out. Ranks that hang are no fault.

@@ -10,7 +10,7 @@ from hvdtrain.errors import RunError
 from hvdtrain.staging import broadcast
 from hvdtrain.staging.broadcast import broadcast_data
 from hvdtrain.staging.copy import copy_data, open_data
-from hvdtrain.staging.listing import Source
+from hvdtrain.staging.listing import look_through
 
 NAMES = ("train-1", "train-2", "manifest.json")
 
@@ -43,13 +43,13 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_was_sent_is_checked_and_the_rest_is_read(source: Path, tmp_path: Path) -> None:
     staged = tmp_path / "staged"
-    open_data(Source(source, NAMES), staged)
-    assert broadcast_data(Source(source, NAMES), staged, silent) == 2
+    open_data(look_through(source, NAMES), staged)
+    assert broadcast_data(look_through(source, NAMES), staged, silent) == 2
     sent = (tmp_path / "sent").read_text().splitlines()
     assert sent[:2] == [f"--force {source}/train-1", f"--force {source}/train-2"]
     assert len(sent) == 3
     (staged / "data" / "train-2").write_bytes(bytes(101) + b"!")
-    done = copy_data(Source(source, NAMES), staged, threads=1, first=0.0, tell=silent)
+    done = copy_data(look_through(source, NAMES), staged, threads=1, first=0.0, tell=silent)
     assert (done.files, done.reused) == (3, 1)
     assert (staged / "data" / "train-2").read_bytes() == bytes(102)
 
@@ -59,7 +59,7 @@ def test_a_failure_of_sbcast_is_passed_on(
 ) -> None:
     # Nobody has opened the folder that the file should go to.
     with pytest.raises(RunError, match=r"sbcast cannot send .*train-1': cp: "):
-        broadcast_data(Source(source, NAMES), tmp_path / "staged", silent)
+        broadcast_data(look_through(source, NAMES), tmp_path / "staged", silent)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(RunError, match=r"sbcast cannot be started(.|\n)*parallel-read"):
-        broadcast_data(Source(source, NAMES), tmp_path / "staged", silent)
+        broadcast_data(look_through(source, NAMES), tmp_path / "staged", silent)

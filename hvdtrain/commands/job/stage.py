@@ -16,7 +16,7 @@ from hvdtrain.cli.path_type import PathType
 from hvdtrain.errors import RunError
 from hvdtrain.staging.broadcast import broadcast_data
 from hvdtrain.staging.copy import copy_data, open_data, remove_data, verify_data
-from hvdtrain.staging.listing import Source
+from hvdtrain.staging.listing import Source, look_through, read_list, write_list
 from hvdtrain.staging.reference import Reference, check_reference
 from hvdtrain.train.process.rank_environment import read_launch
 from hvdtrain.units import format_bytes, format_duration
@@ -33,6 +33,12 @@ Example:
 
 source_argument = click.argument("source", type=PathType())
 staged_argument = click.argument("staged", type=PathType())
+list_option = click.option(
+    "--list",
+    "listed",
+    type=PathType(),
+    help="File of `stage list`. Without it each node looks through SOURCE by itself.",
+)
 
 
 @click.group(epilog=_EXAMPLE)
@@ -45,18 +51,37 @@ def command() -> None:
     """
 
 
+@command.command("list", epilog="\b\nExample:\n  hvdtrain stage list /scratch/imagenet files.json")
+@source_argument
+@click.argument("file", type=PathType())
+def list_(source: Path, file: Path) -> None:
+    """Leave in FILE what a training reads of SOURCE, for the --list of the other commands.
+
+    One node looks through the data then, and not all of them at the same time.
+    """
+    teller = Teller(speaks=True)
+    started = time.monotonic()
+    with _named_host():
+        found = _look_through(source, teller.say)
+        write_list(file, found)
+    size = format_bytes(sum(one.size_bytes for one in found.files))
+    took = format_duration(time.monotonic() - started)
+    teller.say(f"{len(found.files)} files, {size}, to copy; looked through in {took}")
+
+
 @command.command(
     epilog="\b\nExample:\n  srun hvdtrain stage copy /scratch/imagenet /dev/shm/me-imagenet"
 )
 @source_argument
 @staged_argument
+@list_option
 @click.option(
     "--same-as",
     type=PathType(),
     help="File that all nodes share: the first node leaves the checksum of its copy there, and "
     "the others compare.",
 )
-def copy(source: Path, staged: Path, same_as: Path | None) -> None:
+def copy(source: Path, staged: Path, listed: Path | None, same_as: Path | None) -> None:
     """Make STAGED/data hold what a training reads of SOURCE. What is intact there is kept."""
     launch = read_launch(os.environ)
     if launch.local_rank:
@@ -65,7 +90,7 @@ def copy(source: Path, staged: Path, same_as: Path | None) -> None:
     teller = Teller(speaks=launch.rank == 0)
     with _named_host():
         done = copy_data(
-            _training_files(source, teller.say),
+            _source(source, listed, teller.say),
             staged,
             threads=_threads(),
             first=launch.rank / launch.ranks,
@@ -84,13 +109,14 @@ def copy(source: Path, staged: Path, same_as: Path | None) -> None:
 )
 @source_argument
 @staged_argument
-def verify(source: Path, staged: Path) -> None:
+@list_option
+def verify(source: Path, staged: Path, listed: Path | None) -> None:
     """Check that STAGED/data holds what a training reads of SOURCE, with its checksums."""
     launch = read_launch(os.environ)
     if launch.local_rank:
         return
     with _named_host():
-        done = verify_data(_training_files(source), staged, threads=_threads())
+        done = verify_data(_source(source, listed), staged, threads=_threads())
     Teller(speaks=launch.rank == 0).say(
         f"{done.files} files, {format_bytes(done.size_bytes)}, are as they were copied"
     )
@@ -111,12 +137,13 @@ def remove(staged: Path) -> None:
 )
 @source_argument
 @staged_argument
-def open_(source: Path, staged: Path) -> None:
+@list_option
+def open_(source: Path, staged: Path, listed: Path | None) -> None:
     """Make STAGED, empty, with room for the files that `stage broadcast` sends."""
     if read_launch(os.environ).local_rank:
         return
     with _named_host():
-        open_data(_training_files(source), staged)
+        open_data(_source(source, listed), staged)
 
 
 @command.command(
@@ -124,14 +151,15 @@ def open_(source: Path, staged: Path) -> None:
 )
 @source_argument
 @staged_argument
-def broadcast(source: Path, staged: Path) -> None:
+@list_option
+def broadcast(source: Path, staged: Path, listed: Path | None) -> None:
     """Send the large files of SOURCE to STAGED on every node of this job, with Slurm's sbcast.
 
     Run it once, between `stage open` and `stage copy` on every node.
     """
     teller = Teller(speaks=True)
     with _named_host():
-        sent = broadcast_data(_training_files(source), staged, teller.tell)
+        sent = broadcast_data(_source(source, listed), staged, teller.tell)
     teller.say(f"{sent} files sent to every node")
 
 
@@ -173,7 +201,14 @@ def _named_host() -> Iterator[None]:
         raise RunError(f"{socket.gethostname()}: {error.message}", error.fix) from None
 
 
-def _training_files(folder: Path, tell: Callable[[str], None] = lambda _: None) -> Source:
+def _source(
+    folder: Path, listed: Path | None, tell: Callable[[str], None] = lambda _: None
+) -> Source:
+    """What is copied: as another process has listed it, or as this one finds it."""
+    return _look_through(folder, tell) if listed is None else read_list(listed, folder)
+
+
+def _look_through(folder: Path, tell: Callable[[str], None]) -> Source:
     """The files below a folder that a training reads; what it does not read is told."""
     # Needs NumPy, and `stage remove` does not.
     from hvdtrain.train.data.dataset import data_files, find_data, unread
@@ -181,7 +216,7 @@ def _training_files(folder: Path, tell: Callable[[str], None] = lambda _: None) 
     found = find_data(folder)
     for line in unread(found):
         tell(line)
-    return Source(folder, data_files(found))
+    return look_through(folder, data_files(found))
 
 
 def _threads() -> int:

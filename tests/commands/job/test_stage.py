@@ -42,6 +42,29 @@ def test_copies_checks_and_removes(words: list[str]) -> None:
         run("verify", *words)
 
 
+def test_one_node_looks_through_the_data_for_all(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = str(tmp_path / "files.json")
+    assert "2 files, 44 B, to copy; looked through in" in run("list", words[0], listed)
+
+    def refuse(folder: Path) -> None:
+        raise AssertionError(f"{folder} was looked through once more")
+
+    monkeypatch.setattr("hvdtrain.train.data.dataset.find_data", refuse)
+    assert "2 files, 44 B, of them 0 files" in run("copy", "--list", listed, *words)
+    assert "2 files, 44 B, are as they were" in run("verify", "--list", listed, *words)
+    run("remove", words[1])
+    run("open", "--list", listed, *words)
+    assert "0 files sent to every node" in run("broadcast", "--list", listed, *words)
+    write_frames(Path(words[0]) / TRAIN, [b"other images"])
+    with pytest.raises(RunError, match=rf"{TRAIN}' was changed while it was copied"):
+        run("copy", "--list", listed, *words)
+    Path(listed).write_text("{}")
+    with pytest.raises(InputError, match=r"files\.json"):
+        run("copy", "--list", listed, *words)
+
+
 def test_what_no_training_reads_is_not_copied(tmp_path: Path) -> None:
     source, staged = tmp_path / "source", tmp_path / "staged"
     images = ["train/a/1.jpg", "train/b/2.JPEG", "val/a/3.png", "val/b/4.jfif"]
