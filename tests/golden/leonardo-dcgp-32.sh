@@ -110,7 +110,27 @@ terminate() {
         cancelled=yes
     fi
 }
-trap halt USR1
+# Once the time is up Slurm starts no step, and data would stay on the nodes. So ranks that do not
+# stop are ended before, with two minutes left to clean up.
+time_left() {
+    at=$(env -u SLURM_CLUSTERS squeue --noheader --jobs="$job" --format=%e 2>/dev/null) &&
+        at=$(date --date="$at" +%s 2>/dev/null) && echo $((at - $(date +%s)))
+}
+end_ranks_in() {
+    sleep "$1"
+    steps=$(env -u SLURM_CLUSTERS squeue --noheader --steps --jobs="$job" --format=%i)
+    # A step that cleans up begins after the ranks have ended.
+    kill -0 "$ranks" || return 0
+    for one in $steps; do
+        [[ ${one##*.} = *[!0-9]* ]] || env -u SLURM_CLUSTERS scancel "$one"
+    done
+}
+hurry() {
+    halt
+    [ "${ranks:-}" ] && left=$(time_left) || return 0
+    end_ranks_in $((left > 300 ? left - 150 : left > 0 ? left / 2 : 0)) </dev/null >/dev/null 2>&1 &
+}
+trap hurry USR1
 trap terminate TERM
 
 # This ends a job that was started again three times and did not come further.

@@ -147,6 +147,26 @@ def test_a_job_whose_time_is_up_before_it_trains_goes_back_into_the_queue_at_onc
         assert {line[0] for line in lines if line[1:] == [start, "stage", "remove"]} == nodes
 
 
+def test_ranks_that_do_not_stop_are_ended_while_the_nodes_can_be_cleaned(login: Login) -> None:
+    for command in ("stage", "train"):
+        login.ranks_do(HANGS.replace("HERE", "train --system"), command)
+    words = ("--data", "/d", "--set", "partition=spare", "--nodes", "2")
+    job = login.hvdtrain("submit", *login.words, *words).strip()
+    calls = login.folder / "calls"
+    login.nodes.wait_for("ranks", lambda: calls.exists() and "train" in calls.read_text(), job, 60)
+    # The rest of a minute or two.
+    login.nodes.run("scontrol", "update", f"jobid={job}", "timelimit=2")
+    login.nodes.run("scancel", "--batch", "--signal=USR1", job)
+    login.nodes.wait_for("a restart", lambda: login.nodes.show(job)["Restarts"] == "1", job, 120)
+    shown = login.nodes.wait_for_end(job, 60)
+    assert shown["JobState"] == "COMPLETED", login.nodes.output(job)
+    assert "DUE TO TIME LIMIT" not in login.nodes.output(job)
+    lines = [line.split() for line in calls.read_text().splitlines()]
+    first = {line[0] for line in lines if line[1:3] == ["0", "train"]}
+    assert len(first) == 2
+    assert {line[0] for line in lines if line[1:] == ["0", "stage", "remove"]} == first
+
+
 def test_a_job_that_is_cancelled_before_it_trains_does_not_come_back(login: Login) -> None:
     login.ranks_do(HANGS.replace("HERE", "preflight --system"), "preflight")
     job = login.hvdtrain("submit", *login.words, *SYNTHETIC, "--preflight").strip()
