@@ -35,6 +35,15 @@ Line = Annotated[str, Meta(pattern=rf"^{_ONE_LINE}\Z", max_length=_LONGEST_LINE)
 Folder = Annotated[str, Meta(pattern=rf"^/{_ONE_LINE}\Z", max_length=_LONGEST_LINE)]
 """An absolute path of one line."""
 
+FilePath = Folder
+"""The same, of a file."""
+
+FolderOrVariable = Annotated[
+    str,
+    Meta(pattern=rf"^(/{_ONE_LINE}|\$[A-Za-z_][A-Za-z0-9_]*)\Z", max_length=_LONGEST_LINE),
+]
+"""An absolute path of one line, or an environment variable that holds one, such as `$TMPDIR`."""
+
 Module = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+@/-]*\Z", max_length=100)]
 """An environment module, such as `impi/2017.4`."""
 

@@ -66,6 +66,9 @@ mkdir -p -- "$results/$run_id"
 stop=$results/$run_id/.stop
 rm -f -- "$stop"
 
+# A folder of each node's own.
+node_folder=/dev/shm
+
 # Waits for a process in the background: a signal ends the wait, not the process.
 wait_for() {
     while kill -0 "$1" 2>/dev/null; do
@@ -181,7 +184,7 @@ export MPICH_MAX_THREAD_SAFETY=multiple
 # The training data is copied to every node once, into a folder that only its owner may enter. What
 # a start that lost its nodes has left on them is checked and used.
 data_source=/scratch/imagenet
-staged=/dev/shm/hvdtrain-$UID-$run_id
+staged=$node_folder/hvdtrain-$UID-$run_id
 data=$staged/data
 remove_data() {
     timeout --kill-after=10 120 srun --nodes=64 --ntasks=64 --ntasks-per-node=1 --threads-per-core=1 --cpu-bind=none --kill-on-bad-exit=1 --distribution=block:block \

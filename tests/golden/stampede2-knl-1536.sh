@@ -67,6 +67,9 @@ mkdir -p -- "$results/$run_id"
 stop=$results/$run_id/.stop
 rm -f -- "$stop"
 
+# A folder of each node's own.
+node_folder=/dev/shm
+
 # Waits for a process in the background: a signal ends the wait, not the process.
 wait_for() {
     while kill -0 "$1" 2>/dev/null; do
@@ -187,7 +190,7 @@ export I_MPI_ADJUST_ALLREDUCE=8
 # The training data is copied to every node once, into a folder that only its owner may enter. What
 # a start that lost its nodes has left on them is checked and used.
 data_source=${HVDTRAIN_DATA:?the folder of the training data; export it before sbatch, or render with --data}
-staged=/dev/shm/hvdtrain-$UID-$run_id
+staged=$node_folder/hvdtrain-$UID-$run_id
 data=$staged/data
 remove_data() {
     timeout --kill-after=10 120 ibrun \

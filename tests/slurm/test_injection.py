@@ -204,6 +204,33 @@ def test_a_job_without_preflight_trains_at_once(tmp_path: Path) -> None:
     assert "--no-attest" in outcome.words
 
 
+def test_a_site_has_its_say_first_and_last_and_names_the_nodes_folder(tmp_path: Path) -> None:
+    data, staging, program = folders(tmp_path, "")
+    first, last = tmp_path / "a site's first.sh", tmp_path / "last.sh"
+    first.write_text('[ "$never_set" ] || echo "first $-"; export TEST_ROOM="$TEST_HOME/ram"\n')
+    last.write_text('echo "last $(ls -- "$TEST_ROOM" | wc -l)"; exit 9\n')
+    system = load_system("stampede2-knl")
+    assert system.slurm is not None
+    slurm = msgspec.structs.replace(system.slurm, prologue=str(first), epilogue=str(last))
+    node = msgspec.structs.replace(system.node, staging="$TEST_ROOM")
+    system = msgspec.structs.replace(system, slurm=slurm, node=node)
+    origin = ScriptOrigin(command="c", hvdtrain=str(program))
+    script = render_script(make_job(JobRequest(nodes=2, data=str(data)), system, origin))
+    outcome = run_script(script, tmp_path, TRAIN_EXIT="3", TEST_HOME=str(tmp_path))
+    assert outcome.exit_code == 3
+    given = dict(zip(outcome.words, outcome.words[1:], strict=False))
+    assert Path(given["--data"]).parent.parent == staging
+    said = [line for line in outcome.output.splitlines() if line.startswith(("first", "last"))]
+    # The data are gone when the epilogue runs.
+    assert [line.split()[0] for line in said] == ["first", "last"]
+    assert said[1] == "last 0"
+    assert "the epilogue of the site has failed" in outcome.output
+    first.write_text("")
+    unset = run_script(script, tmp_path / "unset")
+    assert (unset.exit_code, unset.words) == (1, ())
+    assert "TEST_ROOM names no folder in this job" in unset.output
+
+
 def test_a_restarted_job_goes_on_with_its_run(script: str, tmp_path: Path) -> None:
     first = run_script(script, tmp_path).words
     assert first[-2] == "--run-id"

@@ -12,7 +12,9 @@ from hvdtrain.errors import InputError
 from hvdtrain.files.decode import load_toml
 from hvdtrain.files.fields import (
     DirectiveName,
+    FilePath,
     Folder,
+    FolderOrVariable,
     Line,
     Module,
     Name,
@@ -46,7 +48,8 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             set; `none`.
         memory_gb: Main memory in GB.
         local_gb: Local disk for a job in GB; 0: none.
-        staging: The folder that training data is copied to when a job starts.
+        staging: The folder that training data is copied to when a job starts; or the variable
+            that names it in a job, such as `$TMPDIR`.
     """
 
     processor: Line
@@ -58,12 +61,17 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     avx512: Literal["full", "partial", "none"]
     memory_gb: WrittenPositiveInt
     local_gb: WrittenCount = 0
-    staging: Folder = "/dev/shm"
+    staging: FolderOrVariable = "/dev/shm"
 
     @property
     def cores(self) -> int:
         """Physical cores of the node."""
         return self.sockets * self.cores_per_socket
+
+    @property
+    def staging_variable(self) -> str | None:
+        """Name of the variable that holds the folder in a job; None: the folder is known."""
+        return self.staging[1:] if self.staging.startswith("$") else None
 
 
 class Cores(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -132,6 +140,8 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         launcher_options: Words after the launcher, before the program.
         mpi: The MPI family whose variables count.
         template: File in the templates folder, or the path of one.
+        prologue: Shell script of the site that a job reads first, before it loads modules.
+        epilogue: Shell script of the site that a job runs at its end, however it ends.
         module_purge: Whether modules that the user has loaded are unloaded first.
         module_folders: Folders of further modules, for `module use`.
         modules: Environment modules to load, in this order.
@@ -151,6 +161,8 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     launcher_options: tuple[Line, ...] = ()
     mpi: MpiFamily
     template: Line = "slurm.sh.j2"
+    prologue: FilePath | None = None
+    epilogue: FilePath | None = None
     module_purge: bool = False
     module_folders: tuple[Folder, ...] = ()
     modules: tuple[Module, ...] = ()

@@ -92,6 +92,30 @@ def write_system(folder: Path, name: str, *changes: tuple[str, str]) -> Path:
     return path
 
 
+@pytest.mark.parametrize("staging", ["$TMPDIR", "/local/a folder"])
+def test_a_folder_of_the_nodes_may_be_a_variable(tmp_path: Path, staging: str) -> None:
+    write_system(
+        tmp_path,
+        "here",
+        ('"stampede2-knl"', '"here"'),
+        ("[node]", f'[node]\nstaging = "{staging}"'),
+    )
+    node = load_system("here", tmp_path).node
+    assert node.staging_variable == ("TMPDIR" if staging == "$TMPDIR" else None)
+
+
+@pytest.mark.parametrize("staging", ["$TMPDIR/x", "${TMPDIR}", "$1", "$(id)", "local", ""])
+def test_other_folders_of_the_nodes_are_refused(tmp_path: Path, staging: str) -> None:
+    write_system(
+        tmp_path,
+        "here",
+        ('"stampede2-knl"', '"here"'),
+        ("[node]", f'[node]\nstaging = "{staging}"'),
+    )
+    with pytest.raises(InputError, match=r"here\.toml: node\.staging"):
+        load_system("here", tmp_path)
+
+
 def test_a_users_file_takes_precedence(tmp_path: Path) -> None:
     write_system(tmp_path, "stampede2-knl", ("max_nodes = 256", "max_nodes = 300"))
     assert load_system("stampede2-knl", tmp_path).partition[0].max_nodes == 300
