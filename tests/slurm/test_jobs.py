@@ -147,6 +147,7 @@ def test_a_job_whose_time_is_up_before_it_trains_goes_back_into_the_queue_at_onc
         assert {line[0] for line in lines if line[1:] == [start, "stage", "remove"]} == nodes
 
 
+@pytest.mark.timeout(600)
 def test_ranks_that_do_not_stop_are_ended_while_the_nodes_can_be_cleaned(login: Login) -> None:
     for command in ("stage", "train"):
         login.ranks_do(HANGS.replace("HERE", "train --system"), command)
@@ -157,8 +158,8 @@ def test_ranks_that_do_not_stop_are_ended_while_the_nodes_can_be_cleaned(login: 
     # The rest of a minute or two.
     login.nodes.run("scontrol", "update", f"jobid={job}", "timelimit=2")
     login.nodes.run("scancel", "--batch", "--signal=USR1", job)
-    login.nodes.wait_for("a restart", lambda: login.nodes.show(job)["Restarts"] == "1", job, 120)
-    shown = login.nodes.wait_for_end(job, 60)
+    login.nodes.wait_for("a restart", lambda: login.nodes.show(job)["Restarts"] == "1", job, 200)
+    shown = login.nodes.wait_for_end(job, 200)
     assert shown["JobState"] == "COMPLETED", login.nodes.output(job)
     assert "DUE TO TIME LIMIT" not in login.nodes.output(job)
     lines = [line.split() for line in calls.read_text().splitlines()]
